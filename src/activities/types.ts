@@ -1,0 +1,46 @@
+import type { StoredFile } from "../jobs/job.ts";
+
+/** An input of a job, downloaded, checked, prepared and stored. */
+export interface PreparedInput extends StoredFile {
+  /** Which input it is, such as `reference_audio`. */
+  name: string;
+}
+
+/** A file that a model left on its node, to be fetched from there. */
+export interface RemoteFile {
+  /** The object key that it is stored under. */
+  key: string;
+  /** On the leased node; fetched with the provider's API key. */
+  url: string;
+  mimeType: string;
+}
+
+/** What a model run left behind. */
+export interface RunResult {
+  files: RemoteFile[];
+  text?: string;
+}
+
+/** The progress of a model run, as its heartbeat carries it. */
+export interface RunProgress {
+  /** 0–1, or null when the model does not say. */
+  progress: number | null;
+  /** A few words, such as `waiting in the node's queue`. */
+  detail: string;
+}
+
+/** The details of the `CancelledFailure` that a cancelled run ends with. */
+export interface RunCancelled {
+  /** Nothing of the run goes on on the node: the next job may have it. */
+  nodeIdle: boolean;
+}
+
+/** Failure types (`ApplicationFailure.type`) that the workflows tell apart. */
+export const failureTypes = {
+  /** An input is not what it should be. The message names the field. Not retried. */
+  invalidInput: "InvalidInput",
+  /** The model refused what it was asked to do; the node is fine. Not retried. */
+  modelRefused: "ModelRefused",
+  /** The model failed on the node. Not retried on the same node. */
+  modelFailed: "ModelFailed",
+} as const;

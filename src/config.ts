@@ -1,0 +1,396 @@
+import { readFileSync } from "node:fs";
+import { z } from "zod";
+
+/**
+ * The environment, read once into one validated object. This is the only place that reads it; everything
+ * else is handed a `Config`. `.env.example` lists every variable.
+ */
+export interface Config {
+  api: ApiConfig;
+  temporal: TemporalConfig;
+  comput3: Comput3Config;
+  gpu: GpuConfig;
+  jobs: JobsConfig;
+  storage: StorageConfig;
+  inputs: InputsConfig;
+  webhook: WebhookConfig;
+  /** Temporary files, one folder per job and attempt. */
+  outputDir: string;
+  keepTempFiles: boolean;
+  /** Origins that safeFetch lets through although their address is not public. */
+  trustedOrigins: string[];
+  ffmpegPath: string | undefined;
+  ffprobePath: string | undefined;
+  logLevel: LogLevel;
+  /** Port of the simulator, when this process starts one. */
+  simulatorPort: number;
+}
+
+export type LogLevel = "trace" | "debug" | "info" | "warn" | "error" | "silent";
+
+export interface ApiConfig {
+  host: string;
+  port: number;
+  key: string | undefined;
+  allowUnauthenticated: boolean;
+  /** The origin that links are made for; the request's own when undefined. */
+  publicUrl: string | undefined;
+  trustProxy: boolean;
+  corsOrigins: string[];
+  maxBodyBytes: number;
+}
+
+export interface TemporalConfig {
+  /** undefined: the embedded stack starts a server of its own. */
+  address: string | undefined;
+  namespace: string;
+  apiKey: string | undefined;
+  tls: TemporalTls | undefined;
+  retentionDays: number;
+}
+
+export interface TemporalTls {
+  serverName: string | undefined;
+  caFile: string | undefined;
+  certFile: string | undefined;
+  keyFile: string | undefined;
+}
+
+export interface Comput3Config {
+  apiUrl: string;
+  apiKey: string | undefined;
+  /** `{node}` stands for the instance's host name. */
+  nodeUrlTemplate: string;
+  comfyuiUrlTemplate: string;
+}
+
+export interface GpuConfig {
+  /** undefined: an embedded stack without a key takes the simulator, anything else refuses to start. */
+  provider: "comput3" | "simulator" | undefined;
+  /** At least the types that jobs need. */
+  pools: Record<string, PoolConfig>;
+  idleTimeoutMs: number;
+  /** Asked for at launch. */
+  lifetimeMs: number;
+  /** Age at which an instance is drained. */
+  replaceAfterMs: number;
+  readyTimeoutMs: number;
+  /** Between a launch and the first health check. */
+  bootDelayMs: number;
+  /** The delays between tries of a launch that the provider refused. */
+  launchRetryMs: number[];
+  watchIntervalMs: number;
+  preLaunchMs: { min: number; max: number };
+  /** GPUs that one job may use up. */
+  maxAttempts: number;
+  /** How long a cancelled run may take to be seen idle before its node is retired. */
+  cancelSettleMs: number;
+  leaseRenewalMs: number;
+  leaseTimeoutMs: number;
+  reconcileIntervalMs: number;
+  /** How long a pool with no job and no GPU lives on. */
+  poolLingerMs: number;
+}
+
+export interface PoolConfig {
+  min: number;
+  max: number;
+  /** Money per hour; costs are left out without it. */
+  ratePerHour?: number | undefined;
+}
+
+export interface JobsConfig {
+  defaultMaxTimeSeconds: number;
+  defaultCompleteInSeconds: number;
+  /** The operator's ceiling of `max_time`. */
+  maxRenderTimeSeconds: number;
+  maxTextChars: number;
+}
+
+export type StorageConfig =
+  | { kind: "filesystem"; dir: string; shared: boolean; linkSecret: string | undefined }
+  | { kind: "s3"; s3: S3Config };
+
+export interface S3Config {
+  /** undefined: AWS. */
+  endpoint: string | undefined;
+  /** Presigned links are made for it. */
+  publicUrl: string | undefined;
+  region: string;
+  accessKey: string | undefined;
+  secretKey: string | undefined;
+  bucket: string;
+}
+
+export interface InputsConfig {
+  maxAudioBytes: number;
+  maxAudioSeconds: number;
+  downloadTimeoutMs: number;
+}
+
+export interface WebhookConfig {
+  secret: string | undefined;
+  timeoutMs: number;
+  /** The delays between attempts; one more attempt than delays. */
+  retryDelaysMs: number[];
+  statuses: string[];
+}
+
+/** A configuration that cannot be used; names every bad variable and never a secret's value. */
+export class ConfigError extends Error {
+  override name = "ConfigError";
+  readonly problems: readonly string[];
+  constructor(problems: readonly string[]) {
+    super(`the configuration cannot be used:\n${problems.map((problem) => `  - ${problem}`).join("\n")}`);
+    this.problems = problems;
+  }
+}
+
+const SECOND = 1000;
+const WEBHOOK_SHORT_MS = [5, 5, 5, 5].map((seconds) => seconds * SECOND);
+const WEBHOOK_EXTENDED_MS = [60, 300, 1800, 7200, 18_000].map((seconds) => seconds * SECOND);
+export const IGNORED_VARIABLES = ["REDIS_URL", "REDIS_HOST", "REDIS_PORT", "REDIS_PASSWORD", "WORKER_POLLING_INTERVAL"];
+
+const flag = z.stringbool();
+const seconds = z.coerce.number().nonnegative().finite();
+const count = z.coerce.number().int().nonnegative();
+const port = z.coerce.number().int().min(0).max(65_535);
+const origin = z.url({ protocol: /^https?$/ }).transform((url) => new URL(url).origin);
+const list = z.string().transform((text) =>
+  text
+    .split(",")
+    .map((part) => part.trim())
+    .filter((part) => part !== ""),
+);
+const url = z.url({ protocol: /^https?$/ }).transform((text) => text.replace(/\/+$/, ""));
+const text = z.string().min(1);
+const pools = z.string().transform((value, context): Record<string, PoolConfig> => {
+  const shape = z.record(
+    z.string(),
+    z.object({ min: count.default(0), max: count, ratePerHour: z.number().optional() }),
+  );
+  try {
+    return shape.parse(JSON.parse(value));
+  } catch {
+    context.addIssue({ code: "custom", message: 'must be JSON like {"media:fast": {"min": 0, "max": 4}}' });
+    return z.NEVER;
+  }
+});
+
+const environmentSchema = z.object({
+  PORT: port.default(5000),
+  HOST: text.optional(),
+  C3_RENDER_API_KEY: text.optional(),
+  ALLOW_UNAUTHENTICATED: flag.default(false),
+  PUBLIC_URL: url.optional(),
+  TRUST_PROXY: flag.default(false),
+  CORS_ORIGINS: list.default([]),
+  MAX_BODY_BYTES: count.default(1024 * 1024),
+
+  TEMPORAL_ADDRESS: text.optional(),
+  TEMPORAL_NAMESPACE: text.default("c3-render"),
+  TEMPORAL_API_KEY: text.optional(),
+  TEMPORAL_TLS: flag.optional(),
+  TEMPORAL_TLS_SERVER_NAME: text.optional(),
+  TEMPORAL_TLS_CA: text.optional(),
+  TEMPORAL_TLS_CERT: text.optional(),
+  TEMPORAL_TLS_KEY: text.optional(),
+  RETENTION_DAYS: count.min(1).default(30),
+
+  C3_API_URL: url.default("https://api.comput3.ai/api/v0"),
+  C3_API_KEY: text.optional(),
+  NODE_URL_TEMPLATE: text.default("https://{node}"),
+  COMFYUI_URL_TEMPLATE: text.default("https://ui-{node}"),
+
+  GPU_PROVIDER: z.enum(["comput3", "simulator"]).optional(),
+  MAX_GPUS: count.min(1).default(4),
+  GPU_POOLS: pools.optional(),
+  GPU_IDLE_TIMEOUT: seconds.default(300),
+  DEFAULT_GPU_LAUNCH: seconds.min(120).default(7200),
+  DEFAULT_GPU_REPLACE: seconds.default(3600),
+  GPU_READY_TIMEOUT: seconds.default(300),
+  GPU_BOOT_DELAY: seconds.default(5),
+  GPU_WATCH_INTERVAL: seconds.default(15),
+  PRE_LAUNCH_TIMEOUT: seconds.default(15),
+  PRE_LAUNCH_TIMEOUT_MAX: seconds.default(30),
+  MAX_GPU_ATTEMPTS: count.min(1).default(2),
+  CANCEL_SETTLE: seconds.default(60),
+
+  DEFAULT_MAX_TIME: count.min(60).max(7200).default(1200),
+  DEFAULT_COMPLETE_IN: count.min(60).max(86_400).default(3600),
+  MAX_RENDER_TIME: count.min(1).default(1800),
+  MAX_TEXT_CHARS: count.min(1).default(20_000),
+
+  STORAGE: z.enum(["filesystem", "s3"]).optional(),
+  STORAGE_DIR: text.default("./.c3-render/objects"),
+  STORAGE_SHARED: flag.default(false),
+  FILES_SECRET: text.optional(),
+  MINIO_ENDPOINT: text.optional(),
+  MINIO_PUBLIC_URL: url.optional(),
+  MINIO_ACCESS_KEY: text.optional(),
+  MINIO_SECRET_KEY: text.optional(),
+  MINIO_BUCKET: text.min(3).default("c3-render-output"),
+  MINIO_SECURE: flag.default(false),
+  S3_REGION: text.default("us-east-1"),
+
+  MAX_AUDIO_BYTES: count.default(200 * 1024 * 1024),
+  MAX_AUDIO_SECONDS: seconds.default(3600),
+  DOWNLOAD_TIMEOUT: seconds.default(120),
+
+  WEBHOOK_SECRET: text.optional(),
+  WEBHOOK_TIMEOUT: seconds.default(10),
+  WEBHOOK_RETRY: z.enum(["short", "extended"]).default("short"),
+  WEBHOOK_STATUSES: list.default(["success", "failed", "timed_out", "cancelled"]),
+
+  OUTPUT_DIR: text.default("./output"),
+  KEEP_TEMP_FILES: flag.default(false),
+  TRUSTED_ORIGINS: list.pipe(z.array(origin)).default([]),
+  FFMPEG_PATH: text.optional(),
+  FFPROBE_PATH: text.optional(),
+  LOG_LEVEL: z.enum(["trace", "debug", "info", "warn", "error", "silent"]).default("info"),
+  SIM_PORT: port.default(5050),
+});
+
+type Environment = z.infer<typeof environmentSchema>;
+
+/**
+ * Reads a configuration from `env` (usually `process.env`). An empty value counts as not set. `NAME_FILE`
+ * gives the value of `NAME` from a file, for secrets.
+ * @throws ConfigError naming every bad value
+ */
+export function loadConfig(env: Record<string, string | undefined>): Config {
+  const { values, problems } = withFiles(env);
+  const parsed = environmentSchema.safeParse(values);
+  if (!parsed.success) {
+    problems.push(...parsed.error.issues.map((issue) => `${issue.path.join(".")}: ${issue.message}`));
+  }
+  if (!parsed.success || problems.length > 0) throw new ConfigError(problems);
+  return toConfig(parsed.data);
+}
+
+function withFiles(env: Record<string, string | undefined>) {
+  const values: Record<string, string> = {};
+  const problems: string[] = [];
+  for (const name of Object.keys(environmentSchema.shape)) {
+    const value = env[name];
+    const file = env[`${name}_FILE`];
+    if (value !== undefined && value !== "") values[name] = value;
+    else if (file !== undefined && file !== "") {
+      try {
+        values[name] = readFileSync(file, "utf8").trim();
+      } catch (error) {
+        problems.push(`${name}_FILE: cannot be read (${error instanceof Error ? error.message : String(error)})`);
+      }
+    }
+  }
+  return { values, problems };
+}
+
+function toConfig(env: Environment): Config {
+  const max = env.MAX_GPUS;
+  return {
+    api: {
+      host: env.HOST ?? (env.C3_RENDER_API_KEY === undefined ? "127.0.0.1" : "0.0.0.0"),
+      port: env.PORT,
+      key: env.C3_RENDER_API_KEY,
+      allowUnauthenticated: env.ALLOW_UNAUTHENTICATED,
+      publicUrl: env.PUBLIC_URL,
+      trustProxy: env.TRUST_PROXY,
+      corsOrigins: env.CORS_ORIGINS,
+      maxBodyBytes: env.MAX_BODY_BYTES,
+    },
+    temporal: {
+      address: env.TEMPORAL_ADDRESS,
+      namespace: env.TEMPORAL_NAMESPACE,
+      apiKey: env.TEMPORAL_API_KEY,
+      tls: temporalTls(env),
+      retentionDays: env.RETENTION_DAYS,
+    },
+    comput3: {
+      apiUrl: env.C3_API_URL,
+      apiKey: env.C3_API_KEY,
+      nodeUrlTemplate: env.NODE_URL_TEMPLATE,
+      comfyuiUrlTemplate: env.COMFYUI_URL_TEMPLATE,
+    },
+    gpu: {
+      provider: env.GPU_PROVIDER ?? (env.C3_API_KEY === undefined ? undefined : "comput3"),
+      pools: env.GPU_POOLS ?? { "media:fast": { min: 0, max } },
+      idleTimeoutMs: env.GPU_IDLE_TIMEOUT * SECOND,
+      lifetimeMs: env.DEFAULT_GPU_LAUNCH * SECOND,
+      replaceAfterMs: env.DEFAULT_GPU_REPLACE * SECOND,
+      readyTimeoutMs: env.GPU_READY_TIMEOUT * SECOND,
+      bootDelayMs: env.GPU_BOOT_DELAY * SECOND,
+      launchRetryMs: [5, 15, 30, 45, 60].map((delay) => delay * SECOND),
+      watchIntervalMs: env.GPU_WATCH_INTERVAL * SECOND,
+      preLaunchMs: {
+        min: env.PRE_LAUNCH_TIMEOUT * SECOND,
+        max: Math.max(env.PRE_LAUNCH_TIMEOUT, env.PRE_LAUNCH_TIMEOUT_MAX) * SECOND,
+      },
+      maxAttempts: env.MAX_GPU_ATTEMPTS,
+      cancelSettleMs: env.CANCEL_SETTLE * SECOND,
+      leaseRenewalMs: 60 * SECOND,
+      leaseTimeoutMs: 180 * SECOND,
+      reconcileIntervalMs: 60 * SECOND,
+      poolLingerMs: 600 * SECOND,
+    },
+    jobs: {
+      defaultMaxTimeSeconds: env.DEFAULT_MAX_TIME,
+      defaultCompleteInSeconds: env.DEFAULT_COMPLETE_IN,
+      maxRenderTimeSeconds: env.MAX_RENDER_TIME,
+      maxTextChars: env.MAX_TEXT_CHARS,
+    },
+    storage: storageConfig(env),
+    inputs: {
+      maxAudioBytes: env.MAX_AUDIO_BYTES,
+      maxAudioSeconds: env.MAX_AUDIO_SECONDS,
+      downloadTimeoutMs: env.DOWNLOAD_TIMEOUT * SECOND,
+    },
+    webhook: {
+      secret: env.WEBHOOK_SECRET,
+      timeoutMs: env.WEBHOOK_TIMEOUT * SECOND,
+      retryDelaysMs:
+        env.WEBHOOK_RETRY === "extended" ? [...WEBHOOK_SHORT_MS, ...WEBHOOK_EXTENDED_MS] : WEBHOOK_SHORT_MS,
+      statuses: env.WEBHOOK_STATUSES,
+    },
+    outputDir: env.OUTPUT_DIR,
+    keepTempFiles: env.KEEP_TEMP_FILES,
+    trustedOrigins: env.TRUSTED_ORIGINS,
+    ffmpegPath: env.FFMPEG_PATH,
+    ffprobePath: env.FFPROBE_PATH,
+    logLevel: env.LOG_LEVEL,
+    simulatorPort: env.SIM_PORT,
+  };
+}
+
+function temporalTls(env: Environment): TemporalTls | undefined {
+  const files = [env.TEMPORAL_TLS_CA, env.TEMPORAL_TLS_CERT, env.TEMPORAL_TLS_KEY, env.TEMPORAL_TLS_SERVER_NAME];
+  if (env.TEMPORAL_TLS === false || (env.TEMPORAL_TLS === undefined && files.every((file) => file === undefined))) {
+    return undefined;
+  }
+  return {
+    serverName: env.TEMPORAL_TLS_SERVER_NAME,
+    caFile: env.TEMPORAL_TLS_CA,
+    certFile: env.TEMPORAL_TLS_CERT,
+    keyFile: env.TEMPORAL_TLS_KEY,
+  };
+}
+
+function storageConfig(env: Environment): StorageConfig {
+  const kind = env.STORAGE ?? (env.MINIO_ENDPOINT === undefined ? "filesystem" : "s3");
+  if (kind === "filesystem") {
+    return { kind, dir: env.STORAGE_DIR, shared: env.STORAGE_SHARED, linkSecret: env.FILES_SECRET };
+  }
+  const endpoint = env.MINIO_ENDPOINT;
+  const schemed = endpoint === undefined || /^https?:\/\//.test(endpoint);
+  return {
+    kind,
+    s3: {
+      endpoint: schemed ? endpoint : `${env.MINIO_SECURE ? "https" : "http"}://${endpoint}`,
+      publicUrl: env.MINIO_PUBLIC_URL,
+      region: env.S3_REGION,
+      accessKey: env.MINIO_ACCESS_KEY,
+      secretKey: env.MINIO_SECRET_KEY,
+      bucket: env.MINIO_BUCKET,
+    },
+  };
+}

@@ -1,0 +1,27 @@
+import { z } from "zod";
+
+/**
+ * A number as clients of the original service send it: a JSON number or a numeric string.
+ * Booleans, empty strings, `NaN` and infinities are refused.
+ */
+function numeric(value: unknown): unknown {
+  if (typeof value === "string" && value.trim() !== "") return Number(value);
+  return value;
+}
+
+/** A number between `min` and `max`, inclusive. */
+export function decimal(min: number, max: number, initial: number) {
+  return z.preprocess(numeric, z.number().min(min).max(max)).default(initial);
+}
+
+/** A whole number between `min` and `max`, inclusive; a fraction is cut off, as the original did. */
+export function integer(min: number, max: number, initial: number) {
+  const truncated = (value: unknown) => {
+    const number = numeric(value);
+    return typeof number === "number" ? Math.trunc(number) : number;
+  };
+  return z.preprocess(truncated, z.number().int().min(min).max(max)).default(initial);
+}
+
+/** An absolute http(s) URL. Which addresses it may lead to is checked where it is used. */
+export const httpUrl = z.url({ protocol: /^https?$/, error: "must be an http(s) URL" }).max(2048);

@@ -1,0 +1,112 @@
+import type { CsmInput } from "./csm.ts";
+import type { FinalState, JobStage, JobState } from "./states.ts";
+import type { Priority } from "./submission.ts";
+
+/** What the jobs of each type are asked to do. A new kind of job is a new line here. */
+export interface JobInputs {
+  csm: CsmInput;
+}
+
+export type JobType = keyof JobInputs;
+
+/** A job as it was accepted: the argument of its workflow. */
+export type JobSpec = { [T in JobType]: JobCommon & { type: T; input: JobInputs[T] } }[JobType];
+
+interface JobCommon {
+  /** UUID */
+  id: string;
+  tenant: string;
+  priority: Priority;
+  /** Epoch milliseconds. */
+  createdAt: number;
+  /** Epoch milliseconds; fixed at submission from `complete_in`. */
+  completeBy: number;
+  /** The effective `max_time`: the client's, cut to the operator's ceiling. */
+  maxTimeSeconds: number;
+  notifyUrl?: string;
+  metadata?: Record<string, unknown>;
+}
+
+/** A file in the object store. */
+export interface StoredFile {
+  key: string;
+  mimeType: string;
+  bytes: number;
+  /** Seconds of sound or video. */
+  durationSeconds?: number;
+}
+
+/** The GPU instance that a job ran on last. */
+export interface JobGpu {
+  /** The id of the manager workflow that owns the instance. */
+  id: string;
+  node: string;
+  type: string;
+}
+
+/**
+ * What everybody may know of a job: kept in the memo of its workflow (key `view`), so that a status can be
+ * read with no worker running. Small, because every list returns it; times are ISO 8601 UTC.
+ */
+export interface JobView {
+  id: string;
+  type: JobType;
+  tenant: string;
+  state: JobState;
+  stage?: JobStage;
+  /** A sentence; present for `failed`, `timed_out` and `cancelled`. */
+  error?: string;
+  createdAt: string;
+  startedAt?: string;
+  finishedAt?: string;
+  completeBy: string;
+  maxTimeSeconds: number;
+  /** How many GPUs were granted so far. */
+  attempts: number;
+  gpu?: JobGpu;
+  files: StoredFile[];
+  timeline: TimelineEntry[];
+}
+
+export interface TimelineEntry {
+  at: string;
+  /** A few plain words, such as `waiting for a GPU`. */
+  event: string;
+}
+
+/** How a job ended; the first recorded ending wins. */
+export interface JobEnding {
+  state: FinalState;
+  error?: string;
+}
+
+/** The result of a job's workflow when it completes. */
+export interface JobResult {
+  files: StoredFile[];
+  /** A text result of at most `MAX_INLINE_TEXT_BYTES`. */
+  text?: string;
+}
+
+const TIMELINE_LIMIT = 50;
+
+/** The view of a job at the moment it is accepted. */
+export function initialView(job: JobSpec): JobView {
+  return {
+    id: job.id,
+    type: job.type,
+    tenant: job.tenant,
+    state: "queued",
+    createdAt: new Date(job.createdAt).toISOString(),
+    completeBy: new Date(job.completeBy).toISOString(),
+    maxTimeSeconds: job.maxTimeSeconds,
+    attempts: 0,
+    files: [],
+    timeline: [{ at: new Date(job.createdAt).toISOString(), event: "accepted" }],
+  };
+}
+
+/** `view` with one more event at `nowMs`; the oldest ones after the first go when there are too many. */
+export function withEvent(view: JobView, nowMs: number, event: string): JobView {
+  const [first, ...rest] = [...view.timeline, { at: new Date(nowMs).toISOString(), event }];
+  return { ...view, timeline: first === undefined ? [] : [first, ...rest.slice(-(TIMELINE_LIMIT - 1))] };
+}

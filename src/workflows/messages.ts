@@ -1,0 +1,103 @@
+import { defineQuery, defineSignal } from "@temporalio/workflow";
+import type { GpuState, Lease, LeaseOutcome, LeaseRequest, PoolLimits } from "../gpus/types.ts";
+import type { RequestableState } from "../jobs/states.ts";
+
+/**
+ * Every message between workflows, and from outside to them. Each one is idempotent by the id it carries,
+ * because a sender that got no answer sends it again.
+ */
+
+// To a job
+
+/** API or operator: end the job. The first recorded ending wins. */
+export const endJob = defineSignal<[{ state: RequestableState; error?: string }]>("endJob");
+/** Manager: the GPU is yours until you release it. A job that does not want it (any more) releases it at once. */
+export const leaseGranted = defineSignal<[Lease]>("leaseGranted");
+/** Manager: the GPU is gone. `nodeFault` is false when an operator took it, which does not count as an attempt. */
+export const leaseLost = defineSignal<[{ leaseId: string; reason: string; nodeFault: boolean }]>("leaseLost");
+
+// To a pool
+
+/** Job: I want a GPU. Sent again every ten minutes, and with a higher attempt after a GPU was lost. */
+export const requestLease = defineSignal<[LeaseRequest]>("requestLease");
+/** Job: no longer wanted. */
+export const withdrawLease = defineSignal<[{ jobId: string }]>("withdrawLease");
+/** Manager: this is how my instance is now. */
+export const gpuChanged = defineSignal<[GpuChange]>("gpuChanged");
+/** Reconciler: what exists beyond what the pool's own messages told it. */
+export const census = defineSignal<[Census]>("census");
+/** Operator: change the limits. */
+export const resizePool = defineSignal<[Partial<PoolLimits> & { paused?: boolean }]>("resizePool");
+
+// To a manager
+
+/** Pool: give your lease to this job. Refused (by `gpuChanged`) unless the instance is idle. */
+export const assign = defineSignal<[Assignment]>("assign");
+/** Job: I am done with the GPU. */
+export const releaseLease = defineSignal<[{ leaseId: string; outcome: LeaseOutcome }]>("releaseLease");
+/** Job: I still use it. Sent every minute. */
+export const renewLease = defineSignal<[{ leaseId: string }]>("renewLease");
+/** Pool or operator: finish the job (or, with `now`, take its GPU away), then stop. */
+export const drain = defineSignal<[{ now: boolean; reason: string }]>("drain");
+
+// To the reconciler
+
+/** Pool: I start without a state, look now rather than at the next minute. */
+export const censusWanted = defineSignal("censusWanted");
+
+// Queries
+
+export const poolStatus = defineQuery<PoolStatus>("poolStatus");
+
+export interface Assignment {
+  leaseId: string;
+  jobId: string;
+}
+
+/** How an instance is: the payload of `gpuChanged` and the memo (key `gpu`) of its manager. */
+export interface GpuView {
+  gpuId: string;
+  type: string;
+  state: GpuState;
+  /** Epoch milliseconds since when it is in this state. */
+  since: number;
+  /** Epoch milliseconds. */
+  startedAt: number;
+  /** Epoch milliseconds. */
+  expiresAt: number;
+  /** The provider's id and host name; absent until launched. */
+  workload?: string;
+  node?: string;
+  /** The lease that is granted, if any. */
+  lease?: Assignment;
+  /** Why it stops or was lost. */
+  reason?: string;
+}
+
+export interface GpuChange extends GpuView {
+  /** Counts up with each change of one instance; an older one that arrives late is ignored. */
+  sequence: number;
+  /** A lease that was assigned and is not, or no longer, the instance's: its job goes back into the queue. */
+  refused?: string;
+}
+
+export interface Census {
+  /** Epoch milliseconds at which the look began; what changed later is not contradicted. */
+  at: number;
+  limits: PoolLimits;
+  /** Every open manager of this type. */
+  gpus: GpuView[];
+  /** Jobs that wait and that the pool did not know. */
+  missingJobs: LeaseRequest[];
+  /** Jobs that the pool knew and that do not wait any more. */
+  goneJobs: string[];
+}
+
+export interface PoolStatus {
+  type: string;
+  limits: PoolLimits;
+  paused: boolean;
+  /** Job ids in the order in which they will be served. */
+  queue: string[];
+  gpus: GpuView[];
+}
