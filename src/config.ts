@@ -80,6 +80,8 @@ export interface GpuConfig {
   /** The delays between tries of a launch that the provider refused. */
   launchRetryMs: number[];
   watchIntervalMs: number;
+  /** Between two health checks of a node that did not answer. */
+  checkRetryMs: number;
   preLaunchMs: { min: number; max: number };
   /** GPUs that one job may use up. */
   maxAttempts: number;
@@ -93,10 +95,8 @@ export interface GpuConfig {
 }
 
 export interface PoolConfig {
-  min: number;
+  /** Instances at one time. */
   max: number;
-  /** Money per hour; costs are left out without it. */
-  ratePerHour?: number | undefined;
 }
 
 export interface JobsConfig {
@@ -167,12 +167,12 @@ const text = z.string().min(1);
 const pools = z.string().transform((value, context): Record<string, PoolConfig> => {
   const shape = z.record(
     z.string(),
-    z.object({ min: count.default(0), max: count, ratePerHour: z.number().optional() }),
+    z.object({ max: count }),
   );
   try {
     return shape.parse(JSON.parse(value));
   } catch {
-    context.addIssue({ code: "custom", message: 'must be JSON like {"media:fast": {"min": 0, "max": 4}}' });
+    context.addIssue({ code: "custom", message: 'must be JSON like {"media:fast": {"max": 4}}' });
     return z.NEVER;
   }
 });
@@ -314,7 +314,7 @@ function toConfig(env: Environment): Config {
     },
     gpu: {
       provider: env.GPU_PROVIDER ?? (env.C3_API_KEY === undefined ? undefined : "comput3"),
-      pools: env.GPU_POOLS ?? { "media:fast": { min: 0, max } },
+      pools: env.GPU_POOLS ?? { "media:fast": { max } },
       idleTimeoutMs: env.GPU_IDLE_TIMEOUT * SECOND,
       lifetimeMs: env.DEFAULT_GPU_LAUNCH * SECOND,
       replaceAfterMs: env.DEFAULT_GPU_REPLACE * SECOND,
@@ -322,6 +322,7 @@ function toConfig(env: Environment): Config {
       bootDelayMs: env.GPU_BOOT_DELAY * SECOND,
       launchRetryMs: [5, 15, 30, 45, 60].map((delay) => delay * SECOND),
       watchIntervalMs: env.GPU_WATCH_INTERVAL * SECOND,
+      checkRetryMs: 2 * SECOND,
       preLaunchMs: {
         min: env.PRE_LAUNCH_TIMEOUT * SECOND,
         max: Math.max(env.PRE_LAUNCH_TIMEOUT, env.PRE_LAUNCH_TIMEOUT_MAX) * SECOND,

@@ -27,6 +27,11 @@ interface JobCommon {
   metadata?: Record<string, unknown>;
 }
 
+/** Whether a job has anything to download. */
+export function hasInputs(job: JobSpec): boolean {
+  return job.input.reference !== undefined;
+}
+
 /** A file in the object store. */
 export interface StoredFile {
   key: string;

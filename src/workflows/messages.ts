@@ -1,5 +1,14 @@
 import { defineQuery, defineSignal } from "@temporalio/workflow";
-import type { GpuState, Lease, LeaseOutcome, LeaseRequest, PoolLimits } from "../gpus/types.ts";
+import type {
+  Assignment,
+  Census,
+  GpuChange,
+  Lease,
+  LeaseOutcome,
+  LeaseRequest,
+  PoolLimits,
+  PoolStatus,
+} from "../gpus/types.ts";
 import type { RequestableState } from "../jobs/states.ts";
 
 /**
@@ -48,56 +57,3 @@ export const censusWanted = defineSignal("censusWanted");
 // Queries
 
 export const poolStatus = defineQuery<PoolStatus>("poolStatus");
-
-export interface Assignment {
-  leaseId: string;
-  jobId: string;
-}
-
-/** How an instance is: the payload of `gpuChanged` and the memo (key `gpu`) of its manager. */
-export interface GpuView {
-  gpuId: string;
-  type: string;
-  state: GpuState;
-  /** Epoch milliseconds since when it is in this state. */
-  since: number;
-  /** Epoch milliseconds. */
-  startedAt: number;
-  /** Epoch milliseconds. */
-  expiresAt: number;
-  /** The provider's id and host name; absent until launched. */
-  workload?: string;
-  node?: string;
-  /** The lease that is granted, if any. */
-  lease?: Assignment;
-  /** Why it stops or was lost. */
-  reason?: string;
-}
-
-export interface GpuChange extends GpuView {
-  /** Counts up with each change of one instance; an older one that arrives late is ignored. */
-  sequence: number;
-  /** A lease that was assigned and is not, or no longer, the instance's: its job goes back into the queue. */
-  refused?: string;
-}
-
-export interface Census {
-  /** Epoch milliseconds at which the look began; what changed later is not contradicted. */
-  at: number;
-  limits: PoolLimits;
-  /** Every open manager of this type. */
-  gpus: GpuView[];
-  /** Jobs that wait and that the pool did not know. */
-  missingJobs: LeaseRequest[];
-  /** Jobs that the pool knew and that do not wait any more. */
-  goneJobs: string[];
-}
-
-export interface PoolStatus {
-  type: string;
-  limits: PoolLimits;
-  paused: boolean;
-  /** Job ids in the order in which they will be served. */
-  queue: string[];
-  gpus: GpuView[];
-}

@@ -1,0 +1,157 @@
+import { setTimeout as delay } from "node:timers/promises";
+import { ApplicationFailure, cancellationSignal, heartbeat, log } from "@temporalio/activity";
+import type { Comput3, Workload } from "../clients/comput3.ts";
+import { nodeIsUp } from "../clients/comput3.ts";
+import type { Config } from "../config.ts";
+
+/** What identifies an instance at the provider, from before it exists: the launch API knows no other mark. */
+interface InstanceKey {
+  type: string;
+  /** Epoch seconds. */
+  expires: number;
+}
+
+const CHECK_TRIES = 3;
+const BEAT_MS = 3000;
+
+/** What is done to a paid instance. Every one of these may run twice, and finds what the first run did. */
+export function createGpuActivities({ comput3, config }: { comput3: Comput3; config: Config }) {
+  async function instancesOf({ type, expires }: InstanceKey, signal: AbortSignal): Promise<Workload[]> {
+    const running = await comput3.runningWorkloads(signal);
+    return running.filter((workload) => workload.type === type && workload.expires === expires);
+  }
+
+  /** A reply to a launch that came too late leaves a second instance behind: only `kept` is ours to use. */
+  async function stopOthers(key: InstanceKey, kept: string, signal: AbortSignal): Promise<Workload | undefined> {
+    const instances = await instancesOf(key, signal);
+    for (const { workload, node } of instances.filter((instance) => instance.workload !== kept)) {
+      log.warn("stopping a second instance of one launch", { ...key, workload, node, kept });
+      await comput3.stop(workload, signal);
+    }
+    return instances.find((instance) => instance.workload === kept);
+  }
+
+  async function isUp(node: string, signal: AbortSignal): Promise<boolean> {
+    const { apiKey } = config.comput3;
+    return await nodeIsUp(config.comput3.nodeUrlTemplate.replace("{node}", node), apiKey, signal);
+  }
+
+  return {
+    /**
+     * Rents an instance, effectively once: adopts the one that an earlier attempt launched. Refused launches
+     * are tried again after `config.gpu.launchRetryMs`; then it gives up, and the caller stops what there may be.
+     */
+    async launchGpu(
+      key: InstanceKey & { gpuId: string; launchedAfter: number },
+    ): Promise<{ workload: string; node: string }> {
+      const signal = cancellationSignal();
+      return await beating(BEAT_MS, async () => {
+        for (const retryMs of [...config.gpu.launchRetryMs, undefined]) {
+          try {
+            return await launchOnce(key, signal);
+          } catch (error) {
+            signal.throwIfAborted();
+            if (retryMs === undefined) throw ApplicationFailure.nonRetryable(messageOf(error), "LaunchFailed");
+            log.warn("no instance yet", { ...key, error: messageOf(error), retryMs });
+            await delay(retryMs, undefined, { signal });
+          }
+        }
+        throw ApplicationFailure.nonRetryable("no launch was tried", "LaunchFailed");
+      });
+    },
+
+    /** Waits until the node answers. */
+    async awaitGpuReady({ gpuId, node, readyBy }: { gpuId: string; node: string; readyBy: number }): Promise<void> {
+      const signal = cancellationSignal();
+      await beating(BEAT_MS, async () => {
+        while (!(await isUp(node, signal))) {
+          signal.throwIfAborted();
+          if (Date.now() >= readyBy) {
+            throw ApplicationFailure.nonRetryable(`node ${node} of ${gpuId} did not answer in time`, "NodeNotReady");
+          }
+          await delay(config.gpu.checkRetryMs, undefined, { signal });
+        }
+      });
+    },
+
+    /** Watches an instance until it is unhealthy or gone, and says why. Trouble of the control API says nothing. */
+    async watchGpu(key: InstanceKey & { gpuId: string; workload: string; node: string }): Promise<{ reason: string }> {
+      const signal = cancellationSignal();
+      return await beating(BEAT_MS, async () => {
+        for (;;) {
+          await delay(config.gpu.watchIntervalMs, undefined, { signal });
+          if (!(await answersWithin(CHECK_TRIES, key.node, signal)))
+            return { reason: `node ${key.node} does not answer` };
+          if ((await isListed(key, signal)) === false) return { reason: `node ${key.node} is gone from the provider` };
+        }
+      });
+    },
+
+    /**
+     * Stops every instance of this key and sees that none is left. Fails, to be tried again, until the
+     * provider shows none any more; past `expires` the provider has ended it by itself.
+     */
+    async stopGpu({ gpuId, type, expires }: InstanceKey & { gpuId: string }): Promise<{ refundAmount: number }> {
+      const signal = cancellationSignal();
+      let refundAmount = 0;
+      for (const { workload, node } of await instancesOf({ type, expires }, signal)) {
+        const stopped = await comput3.stop(workload, signal);
+        refundAmount += stopped.refundAmount ?? 0;
+        log.info("instance stopped", { gpuId, workload, node, refundAmount: stopped.refundAmount });
+      }
+      const left = await instancesOf({ type, expires }, signal);
+      if (left.length > 0 && Date.now() < expires * 1000) {
+        throw ApplicationFailure.retryable(`${left.length} instances of ${gpuId} still run`, "StillRunning");
+      }
+      return { refundAmount };
+    },
+  };
+
+  async function launchOnce(key: InstanceKey & { gpuId: string; launchedAfter: number }, signal: AbortSignal) {
+    const running = await comput3.runningWorkloads(signal);
+    const ours = running.filter((workload) => workload.type === key.type && workload.expires === key.expires);
+    // The provider counts whole seconds.
+    const adopted = ours.find((workload) => workload.created * 1000 >= key.launchedAfter - 1000);
+    const max = config.gpu.pools[key.type]?.max ?? 0;
+    if (adopted === undefined && running.filter(({ type }) => type === key.type).length >= max) {
+      throw new Error(`there are already ${max} instances of ${key.type}`);
+    }
+    const launched = adopted ?? (await comput3.launch({ type: key.type, expires: key.expires }, signal));
+    log.info(adopted === undefined ? "instance launched" : "instance adopted", { ...key, ...launched });
+    await stopOthers(key, launched.workload, signal);
+    return { workload: launched.workload, node: launched.node };
+  }
+
+  async function answersWithin(tries: number, node: string, signal: AbortSignal): Promise<boolean> {
+    for (let tried = 0; tried < tries; tried += 1) {
+      if (tried > 0) await delay(config.gpu.checkRetryMs, undefined, { signal });
+      if (await isUp(node, signal)) return true;
+    }
+    return false;
+  }
+
+  /** Undefined when the provider does not say. */
+  async function isListed(key: InstanceKey & { workload: string }, signal: AbortSignal): Promise<boolean | undefined> {
+    try {
+      return (await stopOthers(key, key.workload, signal)) !== undefined;
+    } catch (error) {
+      signal.throwIfAborted();
+      log.warn("the provider's list could not be read", { workload: key.workload, error: messageOf(error) });
+      return undefined;
+    }
+  }
+}
+
+/** Runs `work` with a heartbeat every `everyMs`, through which a cancel arrives. */
+async function beating<T>(everyMs: number, work: () => Promise<T>): Promise<T> {
+  const timer = setInterval(() => heartbeat(), everyMs);
+  try {
+    return await work();
+  } finally {
+    clearInterval(timer);
+  }
+}
+
+function messageOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error);
+}

@@ -1,0 +1,27 @@
+import type { ActivityDeps } from "./deps.ts";
+import { createDownloadInputs } from "./downloadInputs.ts";
+import { createGpuActivities } from "./gpu.ts";
+import { createReconcile } from "./reconcile.ts";
+import { createRemoveInputs } from "./removeInputs.ts";
+import { createRunModel } from "./runModel.ts";
+import { createSignals } from "./signals.ts";
+import { createUploadResult } from "./uploadResult.ts";
+import { createAttemptWebhook } from "./webhook.ts";
+
+export type Activities = ReturnType<typeof createActivities>;
+
+/** Every activity, over what it needs. */
+export function createActivities(deps: ActivityDeps) {
+  const signals = createSignals(deps);
+  const { removeInputs } = createRemoveInputs(deps);
+  return {
+    ...signals,
+    ...createGpuActivities(deps),
+    ...createReconcile({ ...deps, signals, removeInputs }),
+    ...createDownloadInputs(deps),
+    ...createRunModel(deps),
+    ...createUploadResult(deps),
+    ...createAttemptWebhook(deps),
+    removeInputs,
+  };
+}

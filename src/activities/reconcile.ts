@@ -1,0 +1,223 @@
+import { heartbeat, log } from "@temporalio/activity";
+import type { Client, WorkflowExecutionDescription } from "@temporalio/client";
+import { WorkflowNotFoundError } from "@temporalio/common";
+import { decodeArrayFromPayloads } from "@temporalio/common/lib/internal-non-workflow/index.js";
+import type { Comput3, Workload } from "../clients/comput3.ts";
+import type { Config } from "../config.ts";
+import type { Census, GpuView, LeaseRequest, PoolStatus } from "../gpus/types.ts";
+import type { JobEnding } from "../jobs/job.ts";
+import type { gpuPool } from "../workflows/gpuPool.ts";
+import type { Waiting } from "../workflows/jobRecord.ts";
+import * as messages from "../workflows/messages.ts";
+import { ids, taskQueues } from "../workflows/names.ts";
+import type { RenderJobInput } from "../workflows/renderJob.ts";
+import type { createSignals } from "./signals.ts";
+import { poolSettings } from "./starts.ts";
+
+interface ReconcilerDeps {
+  client: Client;
+  comput3: Comput3;
+  config: Config;
+  signals: ReturnType<typeof createSignals>;
+  removeInputs: (input: { jobId: string }) => Promise<void>;
+}
+
+/** A terminated job shows in the list a little after it was terminated. */
+const LIST_LAG_MS = 60_000;
+const QUERY_TIMEOUT_MS = 1000;
+const TERMINATED = "Job was terminated by an operator";
+const TIMED_OUT = "Job was not completed in time";
+
+export interface ReconcileReport {
+  summary: string;
+}
+
+/**
+ * One look at everything: what the provider runs, which managers, pools and jobs are open. Stops instances
+ * whose manager has ended, tells each pool what it missed, and notifies the callers of terminated jobs.
+ */
+export function createReconcile({ client, comput3, config, signals, removeInputs }: ReconcilerDeps) {
+  return {
+    /** @param since epoch milliseconds of the last look */
+    async reconcile({ since }: { since: number }): Promise<ReconcileReport> {
+      const at = Date.now();
+      const managers = await openManagers();
+      heartbeat();
+      const instances = await healInstances(new Set(managers.map((gpu) => gpu.gpuId)));
+      heartbeat();
+      const types = new Set([...Object.keys(config.gpu.pools), ...managers.map((gpu) => gpu.type)]);
+      const jobs = await openJobs();
+      for (const type of types) {
+        await sendCensus(
+          type,
+          at,
+          managers.filter((gpu) => gpu.type === type),
+          jobs,
+        );
+        heartbeat();
+      }
+      const notified = await notifyTerminated(since - LIST_LAG_MS);
+      const summary = `${instances} instances, ${managers.length} managers, ${jobs.size} open jobs, ${notified} terminated jobs notified`;
+      return { summary };
+    },
+  };
+
+  async function openManagers(): Promise<GpuView[]> {
+    const views: GpuView[] = [];
+    const query = "WorkflowType = 'gpuManager' AND ExecutionStatus = 'Running'";
+    for await (const { memo } of client.workflow.list({ query })) {
+      if (isGpuView(memo?.gpu)) views.push(memo.gpu);
+    }
+    return views;
+  }
+
+  /** Open jobs by id, with what they wait for. */
+  async function openJobs(): Promise<Map<string, Waiting | undefined>> {
+    const jobs = new Map<string, Waiting | undefined>();
+    const query = "WorkflowType = 'renderJob' AND ExecutionStatus = 'Running'";
+    for await (const { memo, workflowId } of client.workflow.list({ query })) {
+      jobs.set(jobIdOf(workflowId), isWaiting(memo?.waiting) ? memo.waiting : undefined);
+    }
+    return jobs;
+  }
+
+  async function healInstances(managed: ReadonlySet<string>): Promise<number> {
+    let instances: Workload[];
+    try {
+      instances = await comput3.runningWorkloads();
+    } catch (error) {
+      log.warn("the provider's list could not be read", { error: String(error) });
+      return 0;
+    }
+    for (const instance of instances) {
+      if (!managed.has(ids.gpu(instance.type, instance.expires))) await healInstance(instance);
+    }
+    return instances.length;
+  }
+
+  async function healInstance({ workload, node, type, expires }: Workload): Promise<void> {
+    const gpuId = ids.gpu(type, expires);
+    const manager = await describe(gpuId);
+    if (manager === undefined) {
+      log.warn("an instance that is not ours; it is left alone", { workload, node, type, expires });
+      return;
+    }
+    if (manager.status.name === "RUNNING") return;
+    const lease = isGpuView(manager.memo?.gpu) ? manager.memo.gpu.lease : undefined;
+    if (lease !== undefined) {
+      await signals.reportLoss({ ...lease, reason: "the manager of its GPU was ended", nodeFault: false });
+    }
+    const { refundAmount } = await comput3.stop(workload);
+    log.warn("stopped an instance whose manager had ended", {
+      gpuId,
+      workload,
+      node,
+      jobId: lease?.jobId,
+      refundAmount,
+    });
+  }
+
+  async function sendCensus(
+    type: string,
+    at: number,
+    gpus: GpuView[],
+    jobs: ReadonlyMap<string, Waiting | undefined>,
+  ): Promise<void> {
+    const pool = await poolStatus(type);
+    const known = new Set([...(pool?.queue ?? []), ...(pool?.gpus ?? []).flatMap((gpu) => gpu.lease?.jobId ?? [])]);
+    const waiting = [...jobs].filter(([jobId, wish]) => wish?.gpuType === type && !known.has(jobId));
+    const missingJobs = await stillWaiting(waiting.map(([jobId]) => jobId));
+    const unlisted = (pool?.queue ?? []).filter((jobId) => !jobs.has(jobId));
+    const goneJobs = await closedJobs(unlisted);
+    if (pool === undefined && gpus.length === 0 && missingJobs.length === 0) return;
+    const census: Census = { at, limits: { max: config.gpu.pools[type]?.max ?? 0 }, gpus, missingJobs, goneJobs };
+    await client.workflow.signalWithStart<typeof gpuPool, [Census]>("gpuPool", {
+      workflowId: ids.pool(type),
+      taskQueue: taskQueues.main,
+      args: [{ type, settings: poolSettings(config, type) }],
+      signal: messages.census,
+      signalArgs: [census],
+    });
+  }
+
+  /** Undefined when there is no pool. One that does not answer is taken to know nothing: requests are idempotent. */
+  async function poolStatus(type: string): Promise<PoolStatus | undefined> {
+    const handle = client.workflow.getHandle(ids.pool(type));
+    const description = await describe(ids.pool(type));
+    if (description?.status.name !== "RUNNING") return undefined;
+    try {
+      return await client.withDeadline(Date.now() + QUERY_TIMEOUT_MS, () => handle.query(messages.poolStatus));
+    } catch (error) {
+      log.warn("the pool did not answer", { type, error: String(error) });
+      return { type, limits: { max: 0 }, paused: false, queue: [], gpus: [] };
+    }
+  }
+
+  // Lists lag behind: what they seem to contradict is looked at again, one by one.
+
+  async function stillWaiting(jobIds: readonly string[]): Promise<LeaseRequest[]> {
+    const requests: LeaseRequest[] = [];
+    for (const jobId of jobIds) {
+      const job = await describe(ids.job(jobId));
+      if (job?.status.name === "RUNNING" && isWaiting(job.memo?.waiting)) requests.push(job.memo.waiting.request);
+    }
+    return requests;
+  }
+
+  async function closedJobs(jobIds: readonly string[]): Promise<string[]> {
+    const closed: string[] = [];
+    for (const jobId of jobIds) {
+      if ((await describe(ids.job(jobId)))?.status.name !== "RUNNING") closed.push(jobId);
+    }
+    return closed;
+  }
+
+  async function notifyTerminated(since: number): Promise<number> {
+    const states = "ExecutionStatus IN ('Terminated', 'TimedOut')";
+    const query = `WorkflowType = 'renderJob' AND ${states} AND CloseTime > '${new Date(since).toISOString()}'`;
+    let notified = 0;
+    for await (const { workflowId, status } of client.workflow.list({ query })) {
+      const { job } = await inputOf(workflowId);
+      await removeInputs({ jobId: job.id });
+      if (job.notifyUrl === undefined) continue;
+      const ending: JobEnding = { state: "failed", error: status.name === "TERMINATED" ? TERMINATED : TIMED_OUT };
+      const { id: jobId, notifyUrl: url, metadata } = job;
+      await signals.startWebhook({ jobId, url, ending, ...(metadata && { metadata }) });
+      notified += 1;
+    }
+    return notified;
+  }
+
+  async function inputOf(workflowId: string): Promise<RenderJobInput> {
+    const { events } = await client.workflow.getHandle(workflowId).fetchHistory();
+    const payloads = events?.[0]?.workflowExecutionStartedEventAttributes?.input?.payloads;
+    const [input] = await decodeArrayFromPayloads(client.options.loadedDataConverter, payloads);
+    if (!isRenderJobInput(input)) throw new Error(`${workflowId} has no readable input`);
+    return input;
+  }
+
+  async function describe(workflowId: string): Promise<WorkflowExecutionDescription | undefined> {
+    try {
+      return await client.workflow.getHandle(workflowId).describe();
+    } catch (error) {
+      if (error instanceof WorkflowNotFoundError) return undefined;
+      throw error;
+    }
+  }
+}
+
+function jobIdOf(workflowId: string): string {
+  return workflowId.slice(ids.job("").length);
+}
+
+function isGpuView(value: unknown): value is GpuView {
+  return typeof value === "object" && value !== null && "gpuId" in value;
+}
+
+function isWaiting(value: unknown): value is Waiting {
+  return typeof value === "object" && value !== null && "gpuType" in value;
+}
+
+function isRenderJobInput(value: unknown): value is RenderJobInput {
+  return typeof value === "object" && value !== null && "job" in value;
+}

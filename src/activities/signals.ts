@@ -1,0 +1,152 @@
+import { type Client, WorkflowExecutionAlreadyStartedError, WorkflowNotFoundError } from "@temporalio/client";
+import type { SignalDefinition } from "@temporalio/common";
+import type { Config } from "../config.ts";
+import type { Assignment, GpuChange, Lease, LeaseOutcome, LeaseRequest } from "../gpus/types.ts";
+import type { JobEnding, JobResult } from "../jobs/job.ts";
+import type { deliverWebhook } from "../workflows/deliverWebhook.ts";
+import type { gpuManager } from "../workflows/gpuManager.ts";
+import type { gpuPool } from "../workflows/gpuPool.ts";
+import * as messages from "../workflows/messages.ts";
+import { ids, taskQueues } from "../workflows/names.ts";
+import { poolSettings, startReconciler } from "./starts.ts";
+
+/** What a pool sends in one batch. */
+export type PoolMessage =
+  | { kind: "assign"; gpuId: string; assignment: Assignment }
+  | { kind: "launch"; gpuId: string; type: string; expires: number };
+
+/** Whether the other workflow is open and has the message; "no" is an answer, not an error. */
+export interface Delivery {
+  delivered: boolean;
+}
+
+/** The messages between workflows: one call to the Temporal server each, and so local activities. */
+export function createSignals({ client, config }: { client: Client; config: Config }) {
+  async function signal<Args extends [unknown]>(
+    workflowId: string,
+    definition: SignalDefinition<Args>,
+    ...args: Args
+  ): Promise<Delivery> {
+    try {
+      await client.workflow.getHandle(workflowId).signal(definition, ...args);
+      return { delivered: true };
+    } catch (error) {
+      if (error instanceof WorkflowNotFoundError) return { delivered: false };
+      throw error;
+    }
+  }
+
+  async function startManager({ gpuId, type, expires }: Extract<PoolMessage, { kind: "launch" }>): Promise<Delivery> {
+    const { bootDelayMs, readyTimeoutMs, idleTimeoutMs, replaceAfterMs, leaseTimeoutMs } = config.gpu;
+    try {
+      await client.workflow.start<typeof gpuManager>("gpuManager", {
+        workflowId: gpuId,
+        workflowIdReusePolicy: "REJECT_DUPLICATE",
+        taskQueue: taskQueues.main,
+        args: [
+          {
+            gpuId,
+            type,
+            expires,
+            settings: { bootDelayMs, readyTimeoutMs, idleTimeoutMs, replaceAfterMs, leaseTimeoutMs },
+          },
+        ],
+        staticSummary: `one ${type} instance, from launch to confirmed stop`,
+      });
+      return { delivered: true };
+    } catch (error) {
+      if (!(error instanceof WorkflowExecutionAlreadyStartedError)) throw error;
+      // Ours, of an attempt whose answer was lost, unless it has already ended.
+      const { status } = await client.workflow.getHandle(gpuId).describe();
+      return { delivered: status.name === "RUNNING" };
+    }
+  }
+
+  return {
+    /** Job → pool; starts the pool if it is not there. */
+    async requestLease({ gpuType, request }: { gpuType: string; request: LeaseRequest }): Promise<void> {
+      await client.workflow.signalWithStart<typeof gpuPool, [LeaseRequest]>("gpuPool", {
+        workflowId: ids.pool(gpuType),
+        taskQueue: taskQueues.main,
+        args: [{ type: gpuType, settings: poolSettings(config, gpuType) }],
+        signal: messages.requestLease,
+        signalArgs: [request],
+        staticSummary: `the queue and the GPUs of ${gpuType}`,
+      });
+    },
+
+    /** Job → pool. */
+    withdrawLease: ({ gpuType, jobId }: { gpuType: string; jobId: string }) =>
+      signal(ids.pool(gpuType), messages.withdrawLease, { jobId }),
+
+    /** Job → manager. */
+    releaseLease: ({ gpuId, leaseId, outcome }: { gpuId: string; leaseId: string; outcome: LeaseOutcome }) =>
+      signal(gpuId, messages.releaseLease, { leaseId, outcome }),
+
+    /** Job → manager. */
+    renewLease: ({ gpuId, leaseId }: { gpuId: string; leaseId: string }) =>
+      signal(gpuId, messages.renewLease, { leaseId }),
+
+    /** Manager → job. */
+    grantLease: ({ lease }: { lease: Omit<Lease, "nodeUrl"> }) =>
+      signal(ids.job(lease.jobId), messages.leaseGranted, {
+        ...lease,
+        nodeUrl: config.comput3.nodeUrlTemplate.replace("{node}", lease.node),
+      }),
+
+    /** Manager → job. */
+    reportLoss: ({ jobId, leaseId, reason, nodeFault }: Assignment & { reason: string; nodeFault: boolean }) =>
+      signal(ids.job(jobId), messages.leaseLost, { leaseId, reason, nodeFault }),
+
+    /** Manager → pool. */
+    reportGpu: ({ change }: { change: GpuChange }) => signal(ids.pool(change.type), messages.gpuChanged, change),
+
+    /**
+     * Pool → managers: a whole batch at once.
+     * @returns for each message whether its manager is open and has it
+     */
+    sendPoolMessages: ({ messages: batch }: { messages: PoolMessage[] }): Promise<boolean[]> =>
+      Promise.all(
+        batch.map(async (message) => {
+          const sending =
+            message.kind === "assign"
+              ? signal(message.gpuId, messages.assign, message.assignment)
+              : startManager(message);
+          return (await sending).delivered;
+        }),
+      ),
+
+    /** Pool → reconciler: look now. */
+    wantCensus: () => startReconciler(client, config),
+
+    /** Job → its own webhook workflow, which outlives it. */
+    async startWebhook(request: WebhookRequest): Promise<void> {
+      if (!config.webhook.statuses.includes(request.ending.state)) return;
+      try {
+        await client.workflow.start<typeof deliverWebhook>("deliverWebhook", {
+          workflowId: ids.webhook(request.jobId),
+          workflowIdReusePolicy: "REJECT_DUPLICATE",
+          taskQueue: taskQueues.main,
+          args: [{ ...request, retryDelaysMs: config.webhook.retryDelaysMs }],
+          staticSummary: `tell the caller that the job is ${request.ending.state}`,
+        });
+      } catch (error) {
+        if (!(error instanceof WorkflowExecutionAlreadyStartedError)) throw error;
+      }
+    },
+
+    /** Asks the server to cancel a job: only then can its workflow end as Canceled. */
+    async requestCancellation({ jobId }: { jobId: string }): Promise<void> {
+      await client.workflow.getHandle(ids.job(jobId)).cancel();
+    },
+  };
+}
+
+/** What is told to the caller of a job that ended. */
+export interface WebhookRequest {
+  jobId: string;
+  url: string;
+  metadata?: Record<string, unknown>;
+  ending: JobEnding;
+  result?: JobResult;
+}

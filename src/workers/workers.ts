@@ -1,0 +1,85 @@
+import { hostname } from "node:os";
+import { fileURLToPath } from "node:url";
+import {
+  bundleWorkflowCode,
+  NativeConnection,
+  Worker,
+  type WorkerOptions,
+  type WorkflowBundleWithSourceMap,
+} from "@temporalio/worker";
+import type { createActivities } from "../activities/index.ts";
+import type { Config } from "../config.ts";
+import { connectionOptions, dataConverter, taskQueues } from "../temporal.ts";
+
+export interface WorkersOptions {
+  config: Config;
+  connection: NativeConnection;
+  activities: ReturnType<typeof createActivities>;
+  workflowBundle: { code: string } | { codePath: string };
+}
+
+export interface RunningWorkers {
+  /** Rejects when a worker fails; resolves after `stop`. */
+  finished: Promise<void>;
+  /** Stops polling, hands running activities over to other workers, and resolves when all have ended. */
+  stop(): Promise<void>;
+}
+
+/** Quick activities of the main queue: signals, uploads, webhooks. Many of them only wait for an answer. */
+const MAIN_SLOTS = 500;
+const INPUT_SLOTS = 16;
+const SHUTDOWN_GRACE = "10s";
+const SHUTDOWN_FORCE = "20s";
+
+/**
+ * One worker per task queue, in this process. Every instance needs two slots of the GPU queue, one that
+ * watches and one that runs; a paid GPU must never wait for a slot.
+ */
+export async function startWorkers(options: WorkersOptions): Promise<RunningWorkers> {
+  const { config, connection, activities, workflowBundle } = options;
+  const instances = Object.values(config.gpu.pools).reduce((sum, pool) => sum + pool.max, 0);
+  const common: Omit<WorkerOptions, "taskQueue"> = {
+    connection,
+    namespace: config.temporal.namespace,
+    dataConverter,
+    activities,
+    identity: `${process.pid}@${hostname()}`,
+    maxHeartbeatThrottleInterval: "3s",
+    defaultHeartbeatThrottleInterval: "3s",
+    shutdownGraceTime: SHUTDOWN_GRACE,
+    shutdownForceTime: SHUTDOWN_FORCE,
+  };
+  const workers = await Promise.all([
+    Worker.create({
+      ...common,
+      taskQueue: taskQueues.main,
+      workflowBundle,
+      maxConcurrentActivityTaskExecutions: MAIN_SLOTS,
+      maxConcurrentLocalActivityExecutions: MAIN_SLOTS,
+    }),
+    Worker.create({ ...common, taskQueue: taskQueues.gpu, maxConcurrentActivityTaskExecutions: 4 * instances + 16 }),
+    Worker.create({ ...common, taskQueue: taskQueues.inputs, maxConcurrentActivityTaskExecutions: INPUT_SLOTS }),
+  ]);
+  const running = workers.map((worker) => worker.run());
+  const finished = Promise.all(running).then(() => undefined);
+  return {
+    finished,
+    async stop() {
+      for (const worker of workers) if (worker.getState() === "RUNNING") worker.shutdown();
+      await Promise.allSettled(running);
+    },
+  };
+}
+
+/** The connection that all workers of a process share. */
+export function connectWorkers(config: Config): Promise<NativeConnection> {
+  return NativeConnection.connect(connectionOptions(config.temporal));
+}
+
+/** The workflows as one script; built ahead for production, on the spot otherwise. */
+export function bundleWorkflows(): Promise<WorkflowBundleWithSourceMap> {
+  return bundleWorkflowCode({
+    workflowsPath: fileURLToPath(import.meta.resolve("../workflows/index.ts")),
+    logger: { log() {}, trace() {}, debug() {}, info() {}, warn: console.warn, error: console.error },
+  });
+}

@@ -1,0 +1,206 @@
+import {
+  CancellationScope,
+  condition,
+  isCancellation,
+  proxyActivities,
+  proxyLocalActivities,
+  setHandler,
+  sleep,
+} from "@temporalio/workflow";
+import type { Activities } from "../activities/index.ts";
+import { failureTypes, type PreparedInput } from "../activities/types.ts";
+import { demandOf } from "../gpus/demand.ts";
+import type { Lease, LeaseOutcome } from "../gpus/types.ts";
+import type { JobEnding, JobResult, JobSpec } from "../jobs/job.ts";
+import { timerMs } from "./alarm.ts";
+import { failureType, leftNodeIdle } from "./failures.ts";
+import type { JobRecord } from "./jobRecord.ts";
+import { leaseGranted, leaseLost } from "./messages.ts";
+import { taskQueues } from "./names.ts";
+import type { JobSettings } from "./renderJob.ts";
+import { until } from "./until.ts";
+
+/** A job's side of its GPU: asks for one, uses it, gives it back, and asks for another when it is lost. */
+export interface GpuClaim {
+  /** Runs the model and uploads its result, on a GPU of the job's own. */
+  withGpu(inputs: PreparedInput[]): Promise<JobResult>;
+  /** Gives back what was granted and is not wanted (any more). */
+  settle(): Promise<void>;
+}
+
+interface ClaimOptions {
+  job: JobSpec;
+  settings: JobSettings;
+  record: JobRecord;
+  end: (ending: JobEnding) => void;
+}
+
+interface Loss {
+  reason: string;
+  /** It counts as one of the job's attempts. */
+  nodeFault: boolean;
+}
+
+/** As a belt, a waiting job asks again now and then; the pool knows a job that it already has. */
+const ASK_AGAIN_MS = 600_000;
+const ASK_AGAIN_JITTER_MS = 60_000;
+/** For the run to be seen idle and to be reported, after a deadline has cancelled it. */
+const REPORT_MS = 15_000;
+
+const signals = proxyLocalActivities<Activities>({ startToCloseTimeout: "5s" });
+
+export function createGpuClaim({ job, settings, record, end }: ClaimOptions): GpuClaim {
+  const { gpuType, expectedSeconds } = demandOf(job);
+  const unwanted: Lease[] = [];
+  /** While the job waits: what it was granted, and then undefined again. */
+  let waiting = false;
+  let granted: Lease | undefined;
+  /** While the job uses a GPU. */
+  let held: { lease: Lease; lose: (loss: Loss) => void } | undefined;
+  let budgetMs = job.maxTimeSeconds * 1000;
+
+  setHandler(leaseGranted, (lease) => {
+    if (lease.leaseId === held?.lease.leaseId || lease.leaseId === granted?.leaseId) return;
+    if (waiting && granted === undefined) granted = lease;
+    else unwanted.push(lease);
+  });
+  setHandler(leaseLost, ({ leaseId, ...loss }) => {
+    if (held?.lease.leaseId === leaseId) held.lose(loss);
+  });
+
+  async function acquire(attempt: number): Promise<Lease> {
+    const { tenant, priority, completeBy } = job;
+    const request = { jobId: job.id, attempt, tenant, priority, completeBy, expectedSeconds };
+    waiting = true;
+    record.waitsFor({ gpuType, request });
+    record.update({ stage: "waiting" }, "waiting for a GPU");
+    try {
+      while (granted === undefined) {
+        await signals.requestLease({ gpuType, request });
+        await condition(() => granted !== undefined, ASK_AGAIN_MS + Math.random() * ASK_AGAIN_JITTER_MS);
+      }
+      return granted;
+    } catch (error) {
+      if (granted !== undefined) unwanted.push(granted);
+      await CancellationScope.nonCancellable(() => signals.withdrawLease({ gpuType, jobId: job.id }));
+      throw error;
+    } finally {
+      waiting = false;
+      granted = undefined;
+      record.waitsFor(undefined);
+    }
+  }
+
+  /** @returns the result, or the loss of the GPU */
+  async function use(lease: Lease, inputs: PreparedInput[]): Promise<{ result: JobResult } | { loss: Loss }> {
+    const scope = new CancellationScope();
+    let loss: Loss | undefined;
+    const lose = (reported: Loss) => {
+      loss ??= reported;
+      scope.cancel();
+    };
+    held = { lease, lose };
+    const startedAt = Date.now();
+    const renewals = keepRenewing(scope, lease, lose);
+    let outcome: LeaseOutcome = "suspect";
+    const node = { busy: false };
+    try {
+      const result = await until(
+        maxTimeEnd(lease, startedAt),
+        "max_time",
+        () => end(overrun(lease, startedAt)),
+        () => scope.run(() => runAndUpload(lease, inputs, node)),
+      );
+      outcome = "ok";
+      return { result };
+    } catch (error) {
+      const endedFromOutside = record.ending !== undefined && (!node.busy || leftNodeIdle(error));
+      if (endedFromOutside || failureType(error) === failureTypes.modelRefused) outcome = "ok";
+      if (loss !== undefined && record.ending === undefined) return { loss };
+      throw error;
+    } finally {
+      held = undefined;
+      scope.cancel();
+      await renewals;
+      budgetMs -= Date.now() - startedAt;
+      const { gpuId, leaseId } = lease;
+      await CancellationScope.nonCancellable(() => signals.releaseLease({ gpuId, leaseId, outcome }));
+    }
+  }
+
+  function maxTimeEnd(lease: Lease, startedAt: number): number {
+    return Math.min(startedAt + budgetMs, lease.expiresAt);
+  }
+
+  function overrun(lease: Lease, startedAt: number): JobEnding {
+    const error =
+      lease.expiresAt < startedAt + budgetMs
+        ? "Job could not be completed before its GPU instance expired"
+        : `Job exceeded maximum runtime of ${job.maxTimeSeconds} seconds`;
+    return { state: "failed", error };
+  }
+
+  async function runAndUpload(lease: Lease, inputs: PreparedInput[], node: { busy: boolean }): Promise<JobResult> {
+    const remainingMs = timerMs(maxTimeEnd(lease, Date.now()), Date.now());
+    const withinMaxTime = {
+      startToCloseTimeout: remainingMs + settings.cancelSettleMs + REPORT_MS,
+      scheduleToCloseTimeout: remainingMs + settings.cancelSettleMs + REPORT_MS,
+      heartbeatTimeout: "15s",
+      cancellationType: "WAIT_CANCELLATION_COMPLETED",
+    } as const;
+    const { runModel } = proxyActivities<Activities>({
+      ...withinMaxTime,
+      taskQueue: taskQueues.gpu,
+      retry: { initialInterval: "1s", maximumInterval: "10s", maximumAttempts: 3 },
+      summary: `run ${job.type} on ${lease.node}`,
+    });
+    const { uploadResult } = proxyActivities<Activities>({
+      ...withinMaxTime,
+      retry: { initialInterval: "500ms", maximumInterval: "15s" },
+      summary: "copy the result into the object store",
+    });
+    node.busy = true;
+    const run = await runModel({ job, inputs, lease });
+    node.busy = false;
+    record.update({ stage: "uploading" }, "uploading the result");
+    const { files } = await uploadResult({ job, lease, files: run.files });
+    return { files, ...(run.text === undefined ? {} : { text: run.text }) };
+  }
+
+  async function keepRenewing(scope: CancellationScope, lease: Lease, lose: (loss: Loss) => void): Promise<void> {
+    const { gpuId, leaseId } = lease;
+    try {
+      await scope.run(async () => {
+        for (;;) {
+          await sleep(settings.leaseRenewalMs, { summary: "until the lease is renewed" });
+          const { delivered } = await signals.renewLease({ gpuId, leaseId });
+          if (!delivered) lose({ reason: "the manager of its GPU is gone", nodeFault: false });
+        }
+      });
+    } catch (error) {
+      if (!isCancellation(error)) throw error;
+    }
+  }
+
+  return {
+    async withGpu(inputs) {
+      let faults = 0;
+      for (let attempt = 1; ; attempt += 1) {
+        const lease = await acquire(attempt);
+        const gpu = { id: lease.gpuId, node: lease.node, type: lease.gpuType };
+        const startedAt = record.view.startedAt ?? new Date(Date.now()).toISOString();
+        record.update({ state: "running", stage: "rendering", startedAt, attempts: attempt, gpu }, "rendering");
+        const used = await use(lease, inputs);
+        if ("result" in used) return used.result;
+        if (used.loss.nodeFault) faults += 1;
+        if (faults >= settings.maxGpuAttempts) throw new Error(`the GPU was lost: ${used.loss.reason}`);
+        record.update({}, `lost the GPU: ${used.loss.reason}`);
+      }
+    },
+    async settle() {
+      for (let lease = unwanted.shift(); lease !== undefined; lease = unwanted.shift()) {
+        await signals.releaseLease({ gpuId: lease.gpuId, leaseId: lease.leaseId, outcome: "ok" });
+      }
+    },
+  };
+}

@@ -1,0 +1,318 @@
+import {
+  ActivityCancellationType,
+  ActivityFailure,
+  allHandlersFinished,
+  CancellationScope,
+  condition,
+  continueAsNew,
+  isCancellation,
+  log,
+  proxyActivities,
+  proxyLocalActivities,
+  rootCause,
+  setCurrentDetails,
+  setHandler,
+  sleep,
+  upsertMemo,
+  workflowInfo,
+} from "@temporalio/workflow";
+import type { Activities } from "../activities/index.ts";
+import type { Assignment, GpuChange, GpuView, LeaseOutcome } from "../gpus/types.ts";
+import { createAlarm, timerMs } from "./alarm.ts";
+import { assign, drain, releaseLease, renewLease } from "./messages.ts";
+import { taskQueues } from "./names.ts";
+
+export interface GpuSettings {
+  /** Between a launch and the first health check. */
+  bootDelayMs: number;
+  readyTimeoutMs: number;
+  idleTimeoutMs: number;
+  /** Age at which no further job is taken. */
+  replaceAfterMs: number;
+  /** A lease that was not renewed for so long is taken back. */
+  leaseTimeoutMs: number;
+}
+
+export interface GpuInput {
+  gpuId: string;
+  type: string;
+  /** Epoch seconds; together with the type it identifies the instance at the provider. */
+  expires: number;
+  settings: GpuSettings;
+  /** What the run before knew. */
+  carried?: Carried;
+}
+
+interface Carried {
+  view: GpuView;
+  sequence: number;
+  renewedAt: number;
+}
+
+interface Stop {
+  reason: string;
+  /** The holder is not waited for. */
+  now: boolean;
+  /** The node is to blame for it, so the holder's attempt counts. */
+  nodeFault: boolean;
+}
+
+const HEARTBEAT_TIMEOUT = "45s";
+/** A launch, and a stop, must be seen to have happened or not: never given up while they run. */
+const patient = {
+  taskQueue: taskQueues.gpu,
+  cancellationType: ActivityCancellationType.WAIT_CANCELLATION_COMPLETED,
+} as const;
+
+const { launchGpu } = proxyActivities<Activities>({
+  ...patient,
+  startToCloseTimeout: "5m",
+  heartbeatTimeout: HEARTBEAT_TIMEOUT,
+  summary: "rent an instance",
+});
+const { awaitGpuReady } = proxyActivities<Activities>({
+  ...patient,
+  startToCloseTimeout: "1h",
+  heartbeatTimeout: HEARTBEAT_TIMEOUT,
+  summary: "wait until the node answers",
+});
+// Read-only, so its end is not waited for.
+const { watchGpu } = proxyActivities<Activities>({
+  taskQueue: taskQueues.gpu,
+  cancellationType: ActivityCancellationType.TRY_CANCEL,
+  startToCloseTimeout: "1 day",
+  heartbeatTimeout: HEARTBEAT_TIMEOUT,
+  retry: { initialInterval: "1s", maximumInterval: "15s" },
+  summary: "watch the instance",
+});
+const { stopGpu } = proxyActivities<Activities>({
+  ...patient,
+  startToCloseTimeout: "2m",
+  retry: { initialInterval: "1s", maximumInterval: "30s" },
+  summary: "stop the instance and see that it is gone",
+});
+const signals = proxyLocalActivities<Activities>({
+  startToCloseTimeout: "5s",
+  scheduleToCloseTimeout: "15s",
+  retry: { initialInterval: "100ms", maximumInterval: "2s" },
+});
+
+/**
+ * Owns one paid instance from its launch until it is seen to be gone, and alone grants its lease.
+ *
+ * It runs in a non-cancellable scope: *Cancel* in the Web UI means drain, and the workflow never ends
+ * before the instance has.
+ */
+export async function gpuManager(input: GpuInput): Promise<{ reason: string; refundAmount: number }> {
+  const { gpuId, type, expires, settings } = input;
+  const startedAt = input.carried?.view.startedAt ?? Date.now();
+  let view: GpuView = input.carried?.view ?? {
+    gpuId,
+    type,
+    state: "launching",
+    since: startedAt,
+    startedAt,
+    expiresAt: expires * 1000,
+  };
+  let sequence = input.carried?.sequence ?? 0;
+  let renewedAt = input.carried?.renewedAt ?? 0;
+  let stop: Stop | undefined;
+  const assigned: Assignment[] = [];
+  const released: { leaseId: string; outcome: LeaseOutcome }[] = [];
+
+  /** Asks for the end; a call that does not wait for the holder overrides one that does. */
+  const requestStop = (request: Stop) => {
+    if (stop === undefined || (request.now && !stop.now)) stop = request;
+  };
+  setHandler(assign, (assignment) => void assigned.push(assignment));
+  setHandler(releaseLease, (release) => void released.push(release));
+  setHandler(renewLease, ({ leaseId }) => {
+    if (view.lease?.leaseId === leaseId) renewedAt = Date.now();
+  });
+  setHandler(drain, ({ now, reason }) => requestStop({ reason, now, nodeFault: false }));
+  CancellationScope.current().cancelRequested.catch(() =>
+    requestStop({ reason: "cancelled in Temporal", now: false, nodeFault: false }),
+  );
+
+  /** Records a change: in the memo, the log and the Web UI, and tells the pool. */
+  async function change(next: Partial<GpuView>, ended: Pick<GpuChange, "released" | "refused"> = {}): Promise<void> {
+    view = { ...view, ...next, ...(next.state !== undefined && next.state !== view.state && { since: Date.now() }) };
+    if (ended.released !== undefined) delete view.lease;
+    sequence += 1;
+    show();
+    await deliver("gpuChanged", signals.reportGpu({ change: { ...view, ...ended, sequence } }));
+  }
+
+  function show(): void {
+    upsertMemo({ gpu: view });
+    setCurrentDetails(describe(view));
+    log.info("instance changed", { ...view });
+  }
+
+  return await CancellationScope.nonCancellable(async () => {
+    if (input.carried === undefined) {
+      show();
+      await boot();
+    }
+    while (stop === undefined || view.lease !== undefined) await serve();
+    return await shutDown(stop);
+  });
+
+  /** From nothing to an idle instance, or to a reason to stop. */
+  async function boot(): Promise<void> {
+    const scope = new CancellationScope();
+    const stopped = condition(() => stop !== undefined).then(() => scope.cancel());
+    try {
+      await scope.run(async () => {
+        const { workload, node } = await launchGpu({ gpuId, type, expires, launchedAfter: startedAt });
+        await change({ state: "starting", workload, node });
+        await sleep(timerMs(settings.bootDelayMs, 0), { summary: "the node boots" });
+        await awaitGpuReady({ gpuId, node, readyBy: Date.now() + settings.readyTimeoutMs });
+      });
+      await change({ state: "idle" });
+    } catch (error) {
+      if (stop === undefined) {
+        const nodeFault = true;
+        requestStop({ reason: `could not be started: ${sentenceOf(error)}`, now: true, nodeFault });
+      } else if (!isCancellation(error)) {
+        log.warn("the start of the instance failed while it was being stopped", { gpuId, error: sentenceOf(error) });
+      }
+    }
+    // Not awaited to the end: without a stop it waits on, and costs nothing.
+    void stopped;
+  }
+
+  /** Grants and takes back leases, until the instance is to stop or the history is long enough. */
+  async function serve(): Promise<void> {
+    const alarm = createAlarm();
+    const watching = new CancellationScope();
+    const watch = watching
+      .run(() => watchGpu({ gpuId, type, expires, workload: view.workload ?? "", node: view.node ?? "" }))
+      .then((seen) => requestStop({ reason: seen.reason, now: true, nodeFault: true }))
+      .catch((error: unknown) => {
+        if (!watching.consideredCancelled) {
+          requestStop({ reason: `cannot be watched: ${sentenceOf(error)}`, now: true, nodeFault: true });
+        }
+      });
+    let due = false;
+    while (!due) {
+      await takeReleases();
+      await takeAssignments();
+      retireWhenDue();
+      if (stop !== undefined && (view.lease === undefined || stop.now)) break;
+      if (stop !== undefined && view.state === "leased") await change({ state: "draining", reason: stop.reason });
+      due = workflowInfo().continueAsNewSuggested;
+      if (due) break;
+      const heard = () => assigned.length > 0 || released.length > 0 || (stop !== undefined && needsAction(stop));
+      await alarm.wait(heard, nextLook(), "idle timeout, age and lease of the instance");
+    }
+    watching.cancel();
+    await watch;
+    if (stop?.now && view.lease !== undefined) await takeLeaseAway(view.lease, stop.reason, stop.nodeFault);
+    if (due && stop === undefined) await carryOn();
+  }
+
+  function needsAction(request: Stop): boolean {
+    return request.now || view.lease === undefined || view.state !== "draining";
+  }
+
+  async function carryOn(): Promise<void> {
+    await condition(allHandlersFinished);
+    while (assigned.length > 0 || released.length > 0) {
+      await takeReleases();
+      await takeAssignments();
+    }
+    if (stop === undefined) {
+      await continueAsNew<typeof gpuManager>({ ...input, carried: { view, sequence, renewedAt } });
+    }
+  }
+
+  async function takeAssignments(): Promise<void> {
+    for (let assignment = assigned.shift(); assignment !== undefined; assignment = assigned.shift()) {
+      if (view.lease?.leaseId === assignment.leaseId) continue;
+      if (stop !== undefined || view.lease !== undefined || view.state !== "idle") {
+        await change({}, { refused: assignment.leaseId });
+        continue;
+      }
+      await grant(assignment);
+    }
+  }
+
+  async function grant(assignment: Assignment): Promise<void> {
+    view = { ...view, state: "leased", since: Date.now(), lease: assignment };
+    renewedAt = Date.now();
+    show();
+    const { node = "", expiresAt } = view;
+    const delivered = await deliver(
+      "leaseGranted",
+      signals.grantLease({ lease: { ...assignment, gpuId, gpuType: type, node, expiresAt } }),
+    );
+    // Only a job that is certainly gone gives the lease back here: one that may have got it may use the node.
+    if (delivered === false) await change({ state: "idle" }, { released: assignment.leaseId });
+  }
+
+  async function takeReleases(): Promise<void> {
+    for (let release = released.shift(); release !== undefined; release = released.shift()) {
+      if (view.lease?.leaseId !== release.leaseId) continue;
+      if (release.outcome === "suspect") {
+        requestStop({ reason: "the job's run failed on it or was not seen to end", now: false, nodeFault: true });
+      }
+      await change({ state: stop === undefined ? "idle" : "draining" }, { released: release.leaseId });
+    }
+  }
+
+  function retireWhenDue(): void {
+    const now = Date.now();
+    if (view.lease !== undefined && renewedAt + settings.leaseTimeoutMs <= now) {
+      requestStop({ reason: "the lease was not renewed", now: true, nodeFault: true });
+    } else if (startedAt + settings.replaceAfterMs <= now) {
+      requestStop({ reason: "old enough to be replaced", now: false, nodeFault: false });
+    } else if (view.lease === undefined && view.since + settings.idleTimeoutMs <= now) {
+      requestStop({ reason: "idle for too long", now: false, nodeFault: false });
+    }
+  }
+
+  function nextLook(): number {
+    const idleOrLeaseEnds =
+      view.lease === undefined ? view.since + settings.idleTimeoutMs : renewedAt + settings.leaseTimeoutMs;
+    return stop === undefined ? Math.min(idleOrLeaseEnds, startedAt + settings.replaceAfterMs) : idleOrLeaseEnds;
+  }
+
+  async function takeLeaseAway(lease: Assignment, reason: string, nodeFault: boolean): Promise<void> {
+    await deliver("leaseLost", signals.reportLoss({ ...lease, reason, nodeFault }));
+    await change({ state: "stopping", reason }, { released: lease.leaseId });
+  }
+
+  async function shutDown({ reason }: Stop): Promise<{ reason: string; refundAmount: number }> {
+    await change({ state: "stopping", reason });
+    const { refundAmount } = await stopGpu({ gpuId, type, expires });
+    for (const assignment of assigned.splice(0)) await change({}, { refused: assignment.leaseId });
+    await change({ state: "stopped" });
+    return { reason, refundAmount };
+  }
+}
+
+/** Whether the signal arrived; undefined when that is not known. The census mends what was lost. */
+async function deliver(signal: string, sending: Promise<{ delivered: boolean }>): Promise<boolean | undefined> {
+  try {
+    return (await sending).delivered;
+  } catch (error) {
+    log.warn("a signal could not be sent", { signal, error: sentenceOf(error) });
+    return undefined;
+  }
+}
+
+function sentenceOf(error: unknown): string {
+  return (error instanceof ActivityFailure ? rootCause(error) : undefined) ?? String(error);
+}
+
+function describe(gpu: GpuView): string {
+  const lines = [
+    `**${gpu.type}** instance, ${gpu.state} since ${new Date(gpu.since).toISOString()}`,
+    gpu.node === undefined ? undefined : `- node \`${gpu.node}\`, workload \`${gpu.workload}\``,
+    gpu.lease === undefined ? undefined : `- used by job ${gpu.lease.jobId}`,
+    gpu.reason === undefined ? undefined : `- stops: ${gpu.reason}`,
+    `- the provider ends it at ${new Date(gpu.expiresAt).toISOString()}`,
+  ];
+  return lines.filter((line) => line !== undefined).join("\n");
+}

@@ -1,0 +1,147 @@
+import {
+  allHandlersFinished,
+  condition,
+  continueAsNew,
+  proxyActivities,
+  proxyLocalActivities,
+  setCurrentDetails,
+  setHandler,
+  workflowInfo,
+} from "@temporalio/workflow";
+import type { Activities } from "../activities/index.ts";
+import type { PoolMessage } from "../activities/signals.ts";
+import { type Plan, type PolicySettings, plan, serviceOrder } from "../gpus/policy.ts";
+import {
+  addRequest,
+  applyCensus,
+  applyChange,
+  confirmAssignment,
+  createPool,
+  forgetGpu,
+  type PoolState,
+  resize,
+  statusOf,
+  withdrawRequest,
+} from "../gpus/pool.ts";
+import type { PoolLimits } from "../gpus/types.ts";
+import { createAlarm } from "./alarm.ts";
+import { census, gpuChanged, poolStatus, requestLease, resizePool, withdrawLease } from "./messages.ts";
+import { ids } from "./names.ts";
+
+export interface PoolSettings extends PolicySettings {
+  limits: PoolLimits;
+  /** Asked for at launch. */
+  lifetimeMs: number;
+  /** How long a pool with no job and no GPU lives on. */
+  lingerMs: number;
+}
+
+export interface PoolInput {
+  type: string;
+  settings: PoolSettings;
+  /** What the run before knew. */
+  pool?: PoolState;
+}
+
+// One regular activity sends a whole batch: a local one would hold the workflow task open, and a storm of
+// signals would then make the server close that task by force.
+const { sendPoolMessages } = proxyActivities<Activities>({
+  startToCloseTimeout: "30s",
+  retry: { initialInterval: "200ms", maximumInterval: "5s" },
+});
+const { wantCensus } = proxyLocalActivities<Activities>({ startToCloseTimeout: "5s" });
+
+/**
+ * One pool per workload type: keeps the queue of the jobs that wait for a GPU, and decides which of them
+ * gets which instance and when another instance is launched.
+ */
+export async function gpuPool(input: PoolInput): Promise<void> {
+  const { type, settings } = input;
+  const pool = input.pool ?? createPool(type, settings.limits, Date.now());
+  const alarm = createAlarm();
+  // Handlers only record; the main loop applies what came, after the answers to what it sent.
+  const inbox: (() => void)[] = [];
+  const record = (apply: (now: number) => void) => {
+    inbox.push(() => apply(Date.now()));
+  };
+  setHandler(requestLease, (request) => record((now) => addRequest(pool, request, now)));
+  setHandler(withdrawLease, ({ jobId }) => record(() => withdrawRequest(pool, jobId)));
+  setHandler(gpuChanged, (change) => record(() => applyChange(pool, change)));
+  setHandler(census, (seen) => record((now) => applyCensus(pool, seen, now)));
+  setHandler(resizePool, (size) => record(() => resize(pool, size)));
+  setHandler(poolStatus, () => statusOf(pool, serviceOrder(pool.queue)));
+
+  if (pool.censusAt === undefined) await wantCensus();
+  for (;;) {
+    for (const apply of inbox.splice(0)) apply();
+    const now = Date.now();
+    if (pool.queue.length > 0 || pool.gpus.length > 0) pool.busyAt = now;
+    const decided = plan(pool, now, settings, Math.random);
+    pool.growAt = decided.growAt;
+    setCurrentDetails(describe(pool));
+    const messages = toMessages(pool, decided, settings, now);
+    if (messages.length > 0) await send(pool, messages);
+    if (inbox.length > 0 || messages.length > 0) continue;
+    const endsAt = pool.queue.length === 0 && pool.gpus.length === 0 ? pool.busyAt + settings.lingerMs : undefined;
+    if (endsAt !== undefined && endsAt <= now) return;
+    if (workflowInfo().continueAsNewSuggested) {
+      await condition(allHandlersFinished);
+      if (inbox.length === 0) await continueAsNew<typeof gpuPool>({ type, settings, pool });
+      continue;
+    }
+    const wakeAt = earliest([decided.wakeAt, endsAt]);
+    await alarm.wait(() => inbox.length > 0, wakeAt, "next decision of the pool");
+  }
+}
+
+function toMessages(pool: PoolState, decided: Plan, settings: PoolSettings, now: number): PoolMessage[] {
+  const assignments = decided.assign.map(
+    ({ jobId, attempt, gpuId }): PoolMessage => ({
+      kind: "assign",
+      gpuId,
+      assignment: { jobId, leaseId: `${jobId}/${attempt}@${gpuId}` },
+    }),
+  );
+  // The end of its life, in whole seconds, is what identifies an instance at the provider: it comes back in
+  // the provider's list. So it is unique per type, and a little random, for pools that start at the same time.
+  let expires = Math.floor((now + settings.lifetimeMs) / 1000) + Math.floor(Math.random() * 20);
+  const taken = new Set(pool.gpus.map((gpu) => gpu.gpuId));
+  const launches = Array.from({ length: decided.launch }, (): PoolMessage => {
+    do expires += 1;
+    while (taken.has(ids.gpu(pool.type, expires)));
+    return { kind: "launch", type: pool.type, gpuId: ids.gpu(pool.type, expires), expires };
+  });
+  return [...assignments, ...launches];
+}
+
+/** Sends a batch and applies the answers, before anything that arrived meanwhile. */
+async function send(pool: PoolState, messages: PoolMessage[]): Promise<void> {
+  const delivered = await sendPoolMessages({ messages });
+  const now = Date.now();
+  messages.forEach((message, index) => {
+    if (message.kind === "assign") {
+      if (delivered[index]) confirmAssignment(pool, message.gpuId, message.assignment, now);
+      else forgetGpu(pool, message.gpuId);
+    } else if (delivered[index] && !pool.gpus.some((gpu) => gpu.gpuId === message.gpuId)) {
+      const expiresAt = message.expires * 1000;
+      const { gpuId, type } = message;
+      pool.gpus.push({ gpuId, type, state: "launching", since: now, startedAt: now, expiresAt, sequence: 0 });
+    }
+  });
+}
+
+function earliest(times: readonly (number | undefined)[]): number | undefined {
+  const known = times.filter((time) => time !== undefined);
+  return known.length === 0 ? undefined : Math.min(...known);
+}
+
+function describe(pool: PoolState): string {
+  const gpus = pool.gpus.map(
+    (gpu) => `- \`${gpu.gpuId}\` ${gpu.state}${gpu.lease ? ` by job ${gpu.lease.jobId}` : ""}`,
+  );
+  const state = pool.paused ? "paused" : pool.censusAt === undefined ? "waiting for the first census" : "running";
+  return [
+    `**${pool.type}**, ${state}: ${pool.queue.length} waiting, ${pool.gpus.length} of ${pool.limits.max} GPUs`,
+    ...gpus,
+  ].join("\n");
+}

@@ -1,0 +1,5 @@
+export { deliverWebhook } from "./deliverWebhook.ts";
+export { gpuManager } from "./gpuManager.ts";
+export { gpuPool } from "./gpuPool.ts";
+export { ensureReconciler, reconcileGpus } from "./reconcileGpus.ts";
+export { renderJob } from "./renderJob.ts";

@@ -1,0 +1,72 @@
+import { log, setCurrentDetails, upsertMemo, upsertSearchAttributes } from "@temporalio/workflow";
+import type { LeaseRequest } from "../gpus/types.ts";
+import { initialView, type JobEnding, type JobSpec, type JobView, withEvent } from "../jobs/job.ts";
+import { searchAttributes } from "./names.ts";
+
+/** A job's wish for a GPU as the census reads it from the memo (key `waiting`). */
+export interface Waiting {
+  gpuType: string;
+  request: LeaseRequest;
+}
+
+/** What the world is told of a job: its memo, search attributes, log and details in the Web UI. */
+export interface JobRecord {
+  readonly view: JobView;
+  /** Set once: the first recorded ending wins. */
+  readonly ending: JobEnding | undefined;
+  /** @param event a few plain words for the timeline */
+  update(patch: Partial<JobView>, event: string): void;
+  /** Tells the census that the job waits for a GPU, or no longer does. */
+  waitsFor(waiting: Waiting | undefined): void;
+  /** Records how the job ends; false when it already had an ending. */
+  end(ending: JobEnding, patch?: Partial<JobView>): boolean;
+}
+
+export function createJobRecord(job: JobSpec): JobRecord {
+  let view = initialView(job);
+  let ending: JobEnding | undefined;
+
+  function update(patch: Partial<JobView>, event: string): void {
+    const changesState = patch.state !== undefined && patch.state !== view.state;
+    view = withEvent({ ...view, ...patch }, Date.now(), event);
+    upsertMemo({ view });
+    if (changesState) upsertSearchAttributes([{ key: searchAttributes.jobState, value: view.state }]);
+    setCurrentDetails(describe(view));
+    log.info(event, { jobId: view.id, state: view.state, stage: view.stage, gpu: view.gpu?.id });
+  }
+
+  return {
+    get view() {
+      return view;
+    },
+    get ending() {
+      return ending;
+    },
+    update,
+    waitsFor(waiting) {
+      upsertMemo({ waiting: waiting ?? null });
+    },
+    end(next, patch = {}) {
+      if (ending !== undefined) return false;
+      ending = next;
+      const { stage: _over, ...rest } = view;
+      view = rest;
+      const error = next.error === undefined ? {} : { error: next.error };
+      update({ ...patch, ...error, state: next.state, finishedAt: new Date(Date.now()).toISOString() }, next.state);
+      return true;
+    },
+  };
+}
+
+function describe(view: JobView): string {
+  const stage = view.stage === undefined ? "" : `, ${view.stage}`;
+  const lines = [
+    `**${view.type}** job: ${view.state}${stage}${view.error === undefined ? "" : `: ${view.error}`}`,
+    `- to be completed by ${view.completeBy} (\`complete_in\`)`,
+    `- at most ${view.maxTimeSeconds} s of processing (\`max_time\`)`,
+    view.gpu === undefined ? undefined : `- GPU ${view.attempts}: \`${view.gpu.id}\` on \`${view.gpu.node}\``,
+    "",
+    ...view.timeline.map(({ at, event }) => `- ${at} ${event}`),
+  ];
+  return lines.filter((line) => line !== undefined).join("\n");
+}

@@ -1,0 +1,66 @@
+import {
+  allHandlersFinished,
+  condition,
+  continueAsNew,
+  log,
+  proxyActivities,
+  proxyLocalActivities,
+  rootCause,
+  setCurrentDetails,
+  setHandler,
+  workflowInfo,
+} from "@temporalio/workflow";
+import type { Activities } from "../activities/index.ts";
+import { createAlarm } from "./alarm.ts";
+import { censusWanted } from "./messages.ts";
+
+export interface ReconcilerInput {
+  intervalMs: number;
+  /** Epoch milliseconds; jobs that were terminated since then are still to be notified. */
+  since?: number;
+}
+
+const { reconcile } = proxyActivities<Activities>({
+  startToCloseTimeout: "2m",
+  heartbeatTimeout: "30s",
+  retry: { maximumAttempts: 3, initialInterval: "1s" },
+  summary: "compare instances, managers, pools and jobs",
+});
+
+/** Heals what a terminated workflow or a lost message left behind; one for all, every minute. */
+export async function reconcileGpus(input: ReconcilerInput): Promise<void> {
+  const { intervalMs } = input;
+  let since = input.since ?? Date.now() - intervalMs;
+  let wanted = false;
+  setHandler(censusWanted, () => {
+    wanted = true;
+  });
+  const alarm = createAlarm();
+  for (;;) {
+    wanted = false;
+    const startedAt = Date.now();
+    try {
+      const report = await reconcile({ since });
+      since = startedAt;
+      setCurrentDetails(`last look at ${new Date(startedAt).toISOString()}: ${report.summary}`);
+    } catch (error) {
+      // The next look tries again; nothing is done on half a picture.
+      log.error("the look at instances, managers and jobs failed", { error: rootCause(error) ?? String(error) });
+    }
+    const nextAt = startedAt + intervalMs;
+    while (!wanted && Date.now() < nextAt) {
+      if (workflowInfo().continueAsNewSuggested) {
+        await condition(allHandlersFinished);
+        await continueAsNew<typeof reconcileGpus>({ intervalMs, since });
+      }
+      await alarm.wait(() => wanted, nextAt, "until the next look");
+    }
+  }
+}
+
+const { wantCensus } = proxyLocalActivities<Activities>({ startToCloseTimeout: "10s" });
+
+/** Started by an hourly Schedule: brings the reconciler back if it was terminated. */
+export async function ensureReconciler(): Promise<void> {
+  await wantCensus();
+}

@@ -1,0 +1,148 @@
+import {
+  ApplicationFailure,
+  CancellationScope,
+  CancelledFailure,
+  condition,
+  proxyActivities,
+  proxyLocalActivities,
+  setHandler,
+} from "@temporalio/workflow";
+import type { Activities } from "../activities/index.ts";
+import type { PreparedInput } from "../activities/types.ts";
+import { hasInputs, type JobEnding, type JobResult, type JobSpec } from "../jobs/job.ts";
+import type { FinalState } from "../jobs/states.ts";
+import { timerMs } from "./alarm.ts";
+import { failureSentence } from "./failures.ts";
+import { createGpuClaim, type GpuClaim } from "./gpuClaim.ts";
+import { createJobRecord, type JobRecord } from "./jobRecord.ts";
+import { endJob } from "./messages.ts";
+import { taskQueues } from "./names.ts";
+import { until } from "./until.ts";
+
+export interface JobSettings {
+  /** GPUs that one job may use up. */
+  maxGpuAttempts: number;
+  leaseRenewalMs: number;
+  /** How long a cancelled run may take to be seen idle. */
+  cancelSettleMs: number;
+}
+
+export interface RenderJobInput {
+  job: JobSpec;
+  settings: JobSettings;
+}
+
+const { startWebhook, requestCancellation } = proxyLocalActivities<Activities>({ startToCloseTimeout: "5s" });
+const { removeInputs } = proxyActivities<Activities>({
+  startToCloseTimeout: "30s",
+  retry: { maximumAttempts: 5 },
+  summary: "remove the downloaded inputs",
+});
+
+/**
+ * One job, from its acceptance to its end: download inputs → GPU → run the model → upload → tell the caller.
+ *
+ * It completes on success, fails with `JobFailed`, `JobExpired` or `JobTimedOut`, and is cancelled when it
+ * was cancelled, so that the list of the Web UI shows the truth. The body runs in a scope of its own that
+ * only a recorded ending cancels; everything around it cannot be cancelled.
+ */
+export async function renderJob({ job, settings }: RenderJobInput): Promise<JobResult> {
+  const root = CancellationScope.current();
+  const record = createJobRecord(job);
+  return await CancellationScope.nonCancellable(async () => {
+    const body = new CancellationScope();
+    const end = (ending: JobEnding) => {
+      if (record.end(ending)) body.cancel();
+    };
+    setHandler(endJob, ({ state, error }) => end({ state, error: error ?? defaultErrors[state] }));
+    root.cancelRequested.catch(() => end({ state: "cancelled", error: "Job was cancelled" }));
+    const claim = createGpuClaim({ job, settings, record, end });
+
+    let result: JobResult | undefined;
+    try {
+      const work = () => body.run(() => render(job, record, claim));
+      result = await until(job.completeBy, "complete_by", () => end(overdue(record)), work);
+      record.end({ state: "success" }, { files: result.files });
+    } catch (error) {
+      record.end({ state: "failed", error: failureSentence(error) });
+    }
+    await claim.settle();
+    const ending = record.ending ?? { state: "failed", error: "the job ended without a state" };
+    await tell(job, ending, result);
+    return await close(root, job, ending, result);
+  });
+}
+
+const defaultErrors: Record<Exclude<FinalState, "success">, string> = {
+  cancelled: "Job was cancelled",
+  timed_out: "Job timed out",
+  failed: "Job was marked as failed",
+};
+
+async function render(job: JobSpec, record: JobRecord, claim: GpuClaim): Promise<JobResult> {
+  return await claim.withGpu(await prepareInputs(job, record));
+}
+
+async function prepareInputs(job: JobSpec, record: JobRecord): Promise<PreparedInput[]> {
+  if (!hasInputs(job)) return [];
+  record.update({ stage: "downloading" }, "downloading inputs");
+  const { downloadInputs } = proxyActivities<Activities>({
+    taskQueue: taskQueues.inputs,
+    startToCloseTimeout: "15m",
+    scheduleToCloseTimeout: timerMs(job.completeBy, Date.now()),
+    heartbeatTimeout: "15s",
+    cancellationType: "WAIT_CANCELLATION_COMPLETED",
+    retry: { maximumAttempts: 5 },
+    summary: "download, check and prepare the inputs",
+  });
+  return (await downloadInputs({ job })).inputs;
+}
+
+function overdue({ view }: JobRecord): JobEnding {
+  const error =
+    view.startedAt === undefined
+      ? "Job expired before processing could begin"
+      : `Job could not be completed by ${view.completeBy}`;
+  return { state: "failed", error };
+}
+
+/** The caller is told by a workflow of its own, so that a slow receiver holds no job open. */
+async function tell(job: JobSpec, ending: JobEnding, result: JobResult | undefined): Promise<void> {
+  if (job.notifyUrl !== undefined) {
+    await startWebhook({
+      jobId: job.id,
+      url: job.notifyUrl,
+      ending,
+      ...(job.metadata && { metadata: job.metadata }),
+      ...(ending.state === "success" && result && { result }),
+    });
+  }
+  if (hasInputs(job)) await removeInputs({ jobId: job.id });
+}
+
+/** Ends the workflow in the way that the Web UI lists as what happened. */
+async function close(
+  root: CancellationScope,
+  job: JobSpec,
+  ending: JobEnding,
+  result: JobResult | undefined,
+): Promise<JobResult> {
+  const error = ending.error ?? ending.state;
+  switch (ending.state) {
+    case "success":
+      return result ?? { files: [] };
+    case "cancelled":
+      // A workflow can only end as Canceled when the server was asked for it; a signal alone is not enough.
+      if (!root.consideredCancelled) {
+        await requestCancellation({ jobId: job.id });
+        await condition(() => root.consideredCancelled, "10s");
+      }
+      throw new CancelledFailure(error);
+    case "timed_out":
+      throw ApplicationFailure.nonRetryable(error, "JobTimedOut");
+    case "failed":
+      throw ApplicationFailure.nonRetryable(error, error.startsWith("Job expired") ? "JobExpired" : "JobFailed");
+    default:
+      return ending.state satisfies never;
+  }
+}
