@@ -7,10 +7,18 @@ export type Priority = (typeof priorities)[number];
 const MAX_METADATA_BYTES = 4096;
 
 const metadata = z
-  .record(z.string(), z.unknown())
-  .refine((value) => new TextEncoder().encode(JSON.stringify(value)).length <= MAX_METADATA_BYTES, {
-    error: `must be at most ${MAX_METADATA_BYTES} bytes of JSON`,
-  });
+  .record(z.string(), z.unknown(), { error: "must be an object" })
+  .refine(fitsMetadata, { error: `must be at most ${MAX_METADATA_BYTES} bytes of JSON` });
+
+function fitsMetadata(value: unknown): boolean {
+  try {
+    return new TextEncoder().encode(JSON.stringify(value)).length <= MAX_METADATA_BYTES;
+  } catch (error) {
+    // Nested so deep that the stack ends, which takes far more bytes than are allowed.
+    if (error instanceof RangeError) return false;
+    throw error;
+  }
+}
 
 export interface SubmissionDefaults {
   maxTimeSeconds: number;

@@ -94,6 +94,7 @@ export function createGpuClaim({ job, settings, record, end }: ClaimOptions): Gp
   /** @returns the result, or the loss of the GPU */
   async function use(lease: Lease, inputs: PreparedInput[]): Promise<{ result: JobResult } | { loss: Loss }> {
     const scope = new CancellationScope();
+    let renewal: CancellationScope | undefined;
     let loss: Loss | undefined;
     const lose = (reported: Loss) => {
       loss ??= reported;
@@ -101,7 +102,11 @@ export function createGpuClaim({ job, settings, record, end }: ClaimOptions): Gp
     };
     held = { lease, lose };
     const startedAt = Date.now();
-    const renewals = keepRenewing(scope, lease, lose);
+    // Not cancelled with the run: a cancelled run holds the GPU until it was seen to end.
+    const renewing = CancellationScope.nonCancellable(async () => {
+      renewal = new CancellationScope();
+      await keepRenewing(renewal, lease, lose);
+    });
     let outcome: LeaseOutcome = "suspect";
     const node = { busy: false };
     try {
@@ -120,8 +125,8 @@ export function createGpuClaim({ job, settings, record, end }: ClaimOptions): Gp
       throw error;
     } finally {
       held = undefined;
-      scope.cancel();
-      await renewals;
+      renewal?.cancel();
+      await renewing;
       budgetMs -= Date.now() - startedAt;
       const { gpuId, leaseId } = lease;
       await CancellationScope.nonCancellable(() => signals.releaseLease({ gpuId, leaseId, outcome }));

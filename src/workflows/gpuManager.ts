@@ -76,10 +76,8 @@ const { awaitGpuReady } = proxyActivities<Activities>({
   heartbeatTimeout: HEARTBEAT_TIMEOUT,
   summary: "wait until the node answers",
 });
-// Read-only, so its end is not waited for.
 const { watchGpu } = proxyActivities<Activities>({
-  taskQueue: taskQueues.gpu,
-  cancellationType: ActivityCancellationType.TRY_CANCEL,
+  ...patient,
   startToCloseTimeout: "1 day",
   heartbeatTimeout: HEARTBEAT_TIMEOUT,
   retry: { initialInterval: "1s", maximumInterval: "15s" },
@@ -118,6 +116,8 @@ export async function gpuManager(input: GpuInput): Promise<{ reason: string; ref
   let renewedAt = input.carried?.renewedAt ?? 0;
   let stop: Stop | undefined;
   const assigned: Assignment[] = [];
+  /** A cancelled watch ends at its next heartbeat; what must not outrun it waits here. */
+  let watchEnded: Promise<void> = Promise.resolve();
   const released: { leaseId: string; outcome: LeaseOutcome }[] = [];
 
   /** Asks for the end; a call that does not wait for the holder overrides one that does. */
@@ -207,7 +207,7 @@ export async function gpuManager(input: GpuInput): Promise<{ reason: string; ref
       await alarm.wait(heard, nextLook(), "idle timeout, age and lease of the instance");
     }
     watching.cancel();
-    await watch;
+    watchEnded = watch;
     if (stop?.now && view.lease !== undefined) await takeLeaseAway(view.lease, stop.reason, stop.nodeFault);
     if (due && stop === undefined) await carryOn();
   }
@@ -217,6 +217,7 @@ export async function gpuManager(input: GpuInput): Promise<{ reason: string; ref
   }
 
   async function carryOn(): Promise<void> {
+    await watchEnded;
     await condition(allHandlersFinished);
     while (assigned.length > 0 || released.length > 0) {
       await takeReleases();
@@ -288,6 +289,7 @@ export async function gpuManager(input: GpuInput): Promise<{ reason: string; ref
     const { refundAmount } = await stopGpu({ gpuId, type, expires });
     for (const assignment of assigned.splice(0)) await change({}, { refused: assignment.leaseId });
     await change({ state: "stopped" });
+    await watchEnded;
     return { reason, refundAmount };
   }
 }

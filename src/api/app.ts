@@ -1,0 +1,65 @@
+import { Hono } from "hono";
+import { cors } from "hono/cors";
+import { methodNotAllowed } from "hono/method-not-allowed";
+import { requestId } from "hono/request-id";
+import { secureHeaders } from "hono/secure-headers";
+import type { ApiDeps, ApiEnv } from "./context.ts";
+import { errorResponse, HttpError } from "./errors.ts";
+import { accessLog } from "./middleware/accessLog.ts";
+import { authenticate } from "./middleware/authentication.ts";
+import { csmRoutes } from "./routes/csm.ts";
+import { fileRoutes } from "./routes/files.ts";
+import { jobRoutes } from "./routes/jobs.ts";
+import { operationsRoutes } from "./routes/operations.ts";
+import { resultRoutes } from "./routes/result.ts";
+
+/** Every route is served under each of them. */
+const BASE_PATHS = ["/", "/api/v0"];
+
+/** The HTTP API, built and not listening. */
+export function createApp(deps: ApiDeps): Hono<ApiEnv> {
+  const { log } = deps;
+  const { key, corsOrigins } = deps.config.api;
+  const app = new Hono<ApiEnv>();
+  const mount = (routes: Hono<ApiEnv>) => {
+    for (const path of BASE_PATHS) app.route(path, routes);
+  };
+  const refuse = (status: 404 | 405, code: string, message: string, headers: Record<string, string> = {}) =>
+    new HttpError(status, code, message, { headers });
+
+  app.onError((error, c) => errorResponse(error, c, log));
+  app.notFound((c) => errorResponse(refuse(404, "route_not_found", "There is no such route"), c, log));
+
+  app.use(requestId());
+  app.use(accessLog(log));
+  // A handler may set its own: a file is meant to be embedded in other sites.
+  app.use(secureHeaders({ contentSecurityPolicy: { defaultSrc: ["'none'"] }, overwrite: false }));
+  if (corsOrigins.length > 0) app.use(crossOrigin(corsOrigins));
+  app.use(
+    methodNotAllowed({
+      app,
+      onMethodNotAllowed: (c, methods) => {
+        const message = `${c.req.method} is not allowed here`;
+        return errorResponse(refuse(405, "method_not_allowed", message, { Allow: methods.join(", ") }), c, log);
+      },
+    }),
+  );
+
+  mount(operationsRoutes(deps));
+  mount(fileRoutes(deps));
+
+  // Whatever is mounted from here on needs a key.
+  app.use(authenticate(key));
+  mount(csmRoutes(deps));
+  mount(jobRoutes(deps));
+  mount(resultRoutes(deps));
+  return app;
+}
+
+function crossOrigin(origins: string[]) {
+  return cors({
+    origin: origins.includes("*") ? "*" : origins,
+    allowHeaders: ["Authorization", "Content-Type", "X-C3-RENDER-KEY", "X-Request-Id"],
+    exposeHeaders: ["Location", "Retry-After", "X-Request-Id"],
+  });
+}

@@ -1,0 +1,66 @@
+import { randomUUID } from "node:crypto";
+import { once } from "node:events";
+import { createServer } from "node:http";
+import type { AddressInfo } from "node:net";
+import { getRequestListener, RequestError } from "@hono/node-server";
+import type { Hono } from "hono";
+import { type ApiConfig, ConfigError } from "../config.ts";
+import type { Logger } from "../log.ts";
+import type { ApiEnv } from "./context.ts";
+
+export interface RunningServer {
+  /** The origin to reach it at from this machine. */
+  url: string;
+  /** Takes no more requests and lets those under way finish, for at most `graceMs`. */
+  close(graceMs: number): Promise<void>;
+}
+
+/**
+ * Listens for requests to `app`; port 0 takes a free one.
+ * @throws ConfigError rather than opening an API without a key to the network
+ */
+export async function listen(app: Hono<ApiEnv>, api: ApiConfig, log: Logger): Promise<RunningServer> {
+  const { host, port } = api;
+  if (api.key === undefined && !api.allowUnauthenticated && !isLoopback(host)) {
+    const problem = `HOST: ${host} can be reached from outside, which needs C3_RENDER_API_KEY (or ALLOW_UNAUTHENTICATED=true)`;
+    throw new ConfigError([problem]);
+  }
+  const errorHandler = (error: unknown) => requestErrorResponse(error, log);
+  const server = createServer(getRequestListener(app.fetch, { errorHandler, overrideGlobalObjects: false }));
+  server.listen(port, host);
+  await once(server, "listening");
+  const url = urlOf(server.address(), host);
+  log.info({ url }, "the API is listening");
+  return {
+    url,
+    async close(graceMs) {
+      const closed = once(server, "close");
+      server.close();
+      const timer = setTimeout(() => server.closeAllConnections(), graceMs);
+      await closed;
+      clearTimeout(timer);
+    },
+  };
+}
+
+/** Requests that are no HTTP that the app could be asked for, such as a `Host` that is none. */
+function requestErrorResponse(error: unknown, log: Logger): Response {
+  const requestId = randomUUID();
+  const ours = !(error instanceof RequestError);
+  if (ours) log.error({ err: error, requestId }, "Internal server error");
+  const body = ours
+    ? { error: "Internal server error", code: "internal_error", request_id: requestId }
+    : { error: "The request is not valid HTTP", code: "bad_request", request_id: requestId };
+  return Response.json(body, { status: ours ? 500 : 400 });
+}
+
+function isLoopback(host: string): boolean {
+  return host === "localhost" || host === "::1" || /^127\.\d+\.\d+\.\d+$/.test(host);
+}
+
+function urlOf(address: AddressInfo | string | null, host: string): string {
+  if (address === null || typeof address === "string") throw new Error(`not listening on a port: ${address}`);
+  const everywhere = host === "0.0.0.0" || host === "::";
+  const name = everywhere ? "127.0.0.1" : host;
+  return `http://${name.includes(":") ? `[${name}]` : name}:${address.port}`;
+}

@@ -1,0 +1,93 @@
+import { randomUUID } from "node:crypto";
+import { WorkflowExecutionAlreadyStartedError } from "@temporalio/client";
+import { TypedSearchAttributes } from "@temporalio/common";
+import type { Config } from "../config.ts";
+import { initialView, type JobSpec } from "../jobs/job.ts";
+import type { Priority } from "../jobs/submission.ts";
+import { searchAttributes, taskQueues } from "../temporal.ts";
+import { ids } from "../workflows/ids.ts";
+import type { renderJob } from "../workflows/renderJob.ts";
+import type { ApiDeps } from "./context.ts";
+import { temporalCall } from "./temporalCall.ts";
+
+/** The deadlines of a job end it from inside, with cleanup; the server's own only catches what they miss. */
+const BACKSTOP_MS = 600_000;
+
+/** What the body of every submission gives, whatever its type. */
+interface Submission {
+  notify_url?: string | undefined;
+  max_time: number;
+  complete_in: number;
+  priority: Priority;
+  metadata?: Record<string, unknown> | undefined;
+}
+
+/** The part of a job that does not depend on its type. */
+export function acceptJob(body: Submission, tenant: string, config: Config) {
+  const createdAt = Date.now();
+  return {
+    id: randomUUID(),
+    tenant,
+    priority: body.priority,
+    createdAt,
+    completeBy: createdAt + body.complete_in * 1000,
+    maxTimeSeconds: Math.min(body.max_time, config.jobs.maxRenderTimeSeconds),
+    ...(body.notify_url !== undefined && { notifyUrl: body.notify_url }),
+    ...(body.metadata !== undefined && { metadata: body.metadata }),
+  };
+}
+
+/**
+ * Starts the workflow of a job. A call that is repeated because its answer was lost starts no second one:
+ * the workflow's id is the job's.
+ * @throws when the Temporal server does not take it: then there is no such job
+ */
+export async function submitJob({ client, config }: Pick<ApiDeps, "client" | "config">, job: JobSpec): Promise<void> {
+  const { maxAttempts, leaseRenewalMs, cancelSettleMs } = config.gpu;
+  const settings = { maxGpuAttempts: maxAttempts, leaseRenewalMs, cancelSettleMs };
+  const start = () =>
+    client.workflow.start<typeof renderJob>("renderJob", {
+      workflowId: ids.job(job.id),
+      workflowIdReusePolicy: "REJECT_DUPLICATE",
+      taskQueue: taskQueues.main,
+      args: [{ job, settings }],
+      memo: { view: initialView(job) },
+      typedSearchAttributes: attributesOf(job),
+      workflowExecutionTimeout: job.completeBy - job.createdAt + BACKSTOP_MS,
+      staticSummary: `${job.type}: ${askedFor(job)}`,
+      staticDetails: detailsOf(job),
+    });
+  try {
+    await temporalCall(client, start);
+  } catch (error) {
+    if (!(error instanceof WorkflowExecutionAlreadyStartedError)) throw error;
+  }
+}
+
+function attributesOf(job: JobSpec): TypedSearchAttributes {
+  return new TypedSearchAttributes([
+    { key: searchAttributes.jobType, value: job.type },
+    { key: searchAttributes.jobState, value: "queued" },
+    { key: searchAttributes.tenant, value: job.tenant },
+    { key: searchAttributes.completeBy, value: new Date(job.completeBy) },
+  ]);
+}
+
+function askedFor({ input }: JobSpec): string {
+  const { monologue, voice } = input;
+  return `speak ${monologue.length} ${monologue.length === 1 ? "item" : "items"} of text, voice ${voice}`;
+}
+
+/** What was asked for, in the Web UI: nothing of what the texts say, and no URL's query string. */
+function detailsOf(job: JobSpec): string {
+  const lines = [
+    `Asked to ${askedFor(job)}.`,
+    "",
+    `- tenant ${job.tenant}, priority ${job.priority}`,
+    `- accepted ${new Date(job.createdAt).toISOString()}`,
+    `- to be completed by ${new Date(job.completeBy).toISOString()} (\`complete_in\`)`,
+    `- at most ${job.maxTimeSeconds} s of processing (\`max_time\`)`,
+    job.notifyUrl === undefined ? "- no webhook" : `- webhook to ${new URL(job.notifyUrl).origin}`,
+  ];
+  return lines.join("\n");
+}

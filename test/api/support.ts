@@ -1,0 +1,67 @@
+import { mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { Client, Connection } from "@temporalio/client";
+import { createApp } from "../../src/api/app.ts";
+import { listen } from "../../src/api/server.ts";
+import { type Config, loadConfig } from "../../src/config.ts";
+import { createLogger, type Logger } from "../../src/log.ts";
+
+export const KEY = "test-key-1234";
+
+export interface TestApi {
+  url: string;
+  config: Config;
+  /** `fetch` with the key and without following redirects. */
+  fetch(path: string, init?: RequestInit): Promise<Response>;
+  /** POSTs `body` as JSON; a string goes as it is. */
+  post(path: string, body: unknown, headers?: Record<string, string>): Promise<Response>;
+  close(): Promise<void>;
+}
+
+interface TestApiOptions {
+  /** Without one: a client of a server that is not there. */
+  client?: Client;
+  env?: Record<string, string>;
+  log?: Logger;
+}
+
+/** The API, really listening, on files in a folder of its own. */
+export async function startTestApi({
+  client,
+  env = {},
+  log = createLogger("silent"),
+}: TestApiOptions = {}): Promise<TestApi> {
+  const dir = await mkdtemp(join(tmpdir(), "c3-render-api-"));
+  const config = loadConfig({ HOST: "127.0.0.1", PORT: "0", C3_RENDER_API_KEY: KEY, STORAGE_DIR: dir, ...env });
+  const absent = client === undefined ? unreachableClient() : undefined;
+  const store = null as never;
+  const app = createApp({ config, client: client ?? absent!, store, log });
+  const server = await listen(app, config.api, log);
+  const api: TestApi = {
+    url: server.url,
+    config,
+    fetch(path, init = {}) {
+      const headers = new Headers(init.headers);
+      if (!headers.has("Authorization")) headers.set("X-C3-RENDER-KEY", KEY);
+      return fetch(`${server.url}${path}`, { redirect: "manual", ...init, headers });
+    },
+    post: (path, body, headers = {}) =>
+      api.fetch(path, {
+        method: "POST",
+        headers: { "Content-Type": "application/json", ...headers },
+        body: typeof body === "string" ? body : JSON.stringify(body),
+      }),
+    async close() {
+      await server.close(1000);
+      await absent?.connection.close();
+      await rm(dir, { recursive: true, force: true });
+    },
+  };
+  return api;
+}
+
+/** A client whose every call fails, because nothing listens there. */
+function unreachableClient(): Client {
+  return new Client({ connection: Connection.lazy({ address: "127.0.0.1:1" }) });
+}
