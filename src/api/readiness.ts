@@ -3,69 +3,64 @@ import type { ApiDeps } from "./context.ts";
 import { onceIn } from "./once.ts";
 import { temporalCall } from "./temporalCall.ts";
 
-const ANSWER_WITHIN_MS = 2000;
+const ANSWER_WITHIN_MS = 1000;
 /** Anybody may ask without a key. */
 const KEPT_FOR_MS = 1000;
 /** A poll waits up to a minute for work, and the server names pollers for five: an older one is gone. */
 const POLLER_SEEN_WITHIN_MS = 75_000;
 
-/** `TaskQueueType` of the Temporal API. */
-const WORKFLOWS = 1;
-const ACTIVITIES = 2;
-
+/** With `TaskQueueType` of the Temporal API. */
 const neededPollers = [
-  { queue: taskQueues.main, type: WORKFLOWS, what: "workflows" },
-  { queue: taskQueues.main, type: ACTIVITIES, what: "activities" },
-  { queue: taskQueues.gpu, type: ACTIVITIES, what: "activities" },
+  { queue: taskQueues.main, type: 1, what: "workflows" },
+  { queue: taskQueues.main, type: 2, what: "activities" },
+  { queue: taskQueues.gpu, type: 2, what: "activities" },
 ] as const;
 
 /** @returns what is missing for jobs to be done, each a sentence; nothing when all is there */
 export function createReadiness({ client, store, log }: ApiDeps): () => Promise<string[]> {
-  /** `problem` unless `check` succeeds in time. */
-  async function missing(problem: string, check: () => Promise<boolean>): Promise<string[]> {
+  const { namespace } = client.options;
+
+  async function reachTemporal(): Promise<void> {
+    await temporalCall(client, () => client.workflowService.describeNamespace({ namespace }), ANSWER_WITHIN_MS);
+  }
+
+  async function findPoller(queue: string, taskQueueType: number): Promise<void> {
+    const describe = () =>
+      client.workflowService.describeTaskQueue({ namespace, taskQueue: { name: queue }, taskQueueType });
+    const { pollers } = await temporalCall(client, describe, ANSWER_WITHIN_MS);
+    const since = Date.now() - POLLER_SEEN_WITHIN_MS;
+    const lives = pollers.some(({ lastAccessTime }) => Number(lastAccessTime?.seconds ?? 0) * 1000 > since);
+    if (!lives) throw new Error(`the server knows ${pollers.length} pollers of ${queue}, all silent`);
+  }
+
+  /** `problem` unless `check` resolves. */
+  async function missing(problem: string, check: Promise<void>): Promise<string[]> {
     try {
-      return (await withTimeout(check())) ? [] : [problem];
+      await check;
+      return [];
     } catch (error) {
       log.warn({ err: error }, problem);
       return [problem];
     }
   }
 
-  const { namespace } = client.options;
-  const reachable = () =>
-    temporalCall(client, () => client.workflowService.describeNamespace({ namespace }), ANSWER_WITHIN_MS).then(
-      () => true,
-    );
-
-  async function polled(queue: string, taskQueueType: number): Promise<boolean> {
-    const describe = () =>
-      client.workflowService.describeTaskQueue({ namespace, taskQueue: { name: queue }, taskQueueType });
-    const { pollers } = await temporalCall(client, describe, ANSWER_WITHIN_MS);
-    const since = Date.now() - POLLER_SEEN_WITHIN_MS;
-    return pollers.some(({ lastAccessTime }) => Number(lastAccessTime?.seconds ?? 0) * 1000 > since);
-  }
-
   async function look(): Promise<string[]> {
     const [temporal, storage] = await Promise.all([
-      missing("Temporal cannot be reached", reachable),
-      missing("the object store is not ready", () => store.ensureReady().then(() => true)),
+      missing("Temporal cannot be reached", reachTemporal()),
+      missing("the object store is not ready", inTime(store.ensureReady())),
     ]);
-    const workers =
-      temporal.length > 0
-        ? []
-        : await Promise.all(
-            neededPollers.map(({ queue, type, what }) =>
-              missing(`no worker polls the task queue ${queue} for ${what}`, () => polled(queue, type)),
-            ),
-          );
-    return [...temporal, ...storage, ...workers.flat()];
+    if (temporal.length > 0) return [...temporal, ...storage];
+    const pollers = neededPollers.map(({ queue, type, what }) =>
+      missing(`no worker polls the task queue ${queue} for ${what}`, findPoller(queue, type)),
+    );
+    return [...storage, ...(await Promise.all(pollers)).flat()];
   }
 
   const lookOnce = onceIn(KEPT_FOR_MS, look);
   return () => lookOnce("");
 }
 
-async function withTimeout<T>(promise: Promise<T>): Promise<T> {
+async function inTime<T>(promise: Promise<T>): Promise<T> {
   const signal = AbortSignal.timeout(ANSWER_WITHIN_MS);
   const timeout = new Promise<never>((_, reject) => {
     signal.addEventListener("abort", () => reject(signal.reason), { once: true });

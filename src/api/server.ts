@@ -15,6 +15,8 @@ export interface RunningServer {
   close(graceMs: number): Promise<void>;
 }
 
+const SWEEP_EVERY_MS = 50;
+
 /**
  * Listens for requests to `app`; port 0 takes a free one.
  * @throws ConfigError rather than opening an API without a key to the network
@@ -36,9 +38,12 @@ export async function listen(app: Hono<ApiEnv>, api: ApiConfig, log: Logger): Pr
     async close(graceMs) {
       const closed = once(server, "close");
       server.close();
-      const timer = setTimeout(() => server.closeAllConnections(), graceMs);
+      // A connection whose last answer was given would be kept open for the next request.
+      const sweep = setInterval(() => server.closeIdleConnections(), SWEEP_EVERY_MS);
+      const force = setTimeout(() => server.closeAllConnections(), graceMs);
       await closed;
-      clearTimeout(timer);
+      clearInterval(sweep);
+      clearTimeout(force);
     },
   };
 }

@@ -12,6 +12,11 @@ export interface PutOptions {
   signal?: AbortSignal;
 }
 
+export interface GetOptions {
+  signal?: AbortSignal;
+  range?: { start: number; end: number };
+}
+
 export interface LinkOptions {
   expiresInSeconds: number;
   /** The name that a browser saves the file under. */
@@ -27,8 +32,11 @@ export interface ObjectStore {
    * @returns the number of bytes stored
    */
   put(key: string, body: Readable, options: PutOptions): Promise<number>;
-  /** @throws ObjectNotFound */
-  get(key: string, options?: { signal?: AbortSignal }): Promise<{ info: ObjectInfo; body: Readable }>;
+  /**
+   * @returns the object, or the bytes of it that `range` names, both ends included
+   * @throws ObjectNotFound
+   */
+  get(key: string, options?: GetOptions): Promise<{ info: ObjectInfo; body: Readable }>;
   /** What is stored under `key`, or undefined. */
   head(key: string): Promise<ObjectInfo | undefined>;
   /** Every object whose key starts with `prefix`. */

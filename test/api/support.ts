@@ -1,6 +1,7 @@
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
 import { Client, Connection } from "@temporalio/client";
 import { createApp } from "../../src/api/app.ts";
 import { listen } from "../../src/api/server.ts";
@@ -64,4 +65,15 @@ export async function startTestApi({
 /** A client whose every call fails, because nothing listens there. */
 function unreachableClient(): Client {
   return new Client({ connection: Connection.lazy({ address: "127.0.0.1:1" }) });
+}
+
+/** Asks again until there is an answer, for at most ten seconds. */
+export async function eventually<T>(ask: () => Promise<T | undefined>): Promise<T> {
+  const deadline = performance.now() + 10_000;
+  for (;;) {
+    const answer = await ask();
+    if (answer !== undefined) return answer;
+    if (performance.now() > deadline) throw new Error("it did not happen within ten seconds");
+    await sleep(50);
+  }
 }

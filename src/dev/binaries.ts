@@ -1,0 +1,130 @@
+import { execFile, spawn } from "node:child_process";
+import { once } from "node:events";
+import { access, constants, mkdir, mkdtemp, rename, rm } from "node:fs/promises";
+import { homedir } from "node:os";
+import { delimiter, join } from "node:path";
+import { promisify } from "node:util";
+
+/** Prints one line of what is being done. */
+export type Say = (line: string) => void;
+
+/** A program that c3-render can run and, if need be, get. */
+export interface Program {
+  /** Its file name. */
+  name: string;
+  version: string;
+  /** Its path, from the environment. */
+  configuredPath: string | undefined;
+  /** The variable that `configuredPath` comes from. */
+  variable: string;
+  /** What `go install` builds it from, without the version. */
+  goModule: string;
+  /** Gets it into `folder` without a compiler, and says where it is. */
+  download?: (folder: string) => Promise<string>;
+}
+
+const MINIMUM_GO = [1, 25] as const;
+const STILL_BUILDING_MS = 30_000;
+
+/** Where programs are kept between starts. */
+export function cacheFolder(env: Record<string, string | undefined>): string {
+  return join(env.XDG_CACHE_HOME || join(homedir(), ".cache"), "c3-render");
+}
+
+/**
+ * Finds a program: configured path, then `PATH`, then the cache; else gets it, by download or with Go.
+ * @returns the path of an executable file
+ * @throws an error that lists what was tried and how to get the program
+ */
+export async function findProgram(program: Program, env: NodeJS.ProcessEnv, say: Say): Promise<string> {
+  const { name, version, variable, configuredPath } = program;
+  if (configuredPath !== undefined) {
+    if (await isExecutable(configuredPath)) return configuredPath;
+    throw new Error(`${variable}: ${configuredPath} is not an executable file`);
+  }
+  const folder = cacheFolder(env);
+  const cached = join(folder, `${name}-${version}`);
+  for (const path of [...(env.PATH ?? "").split(delimiter).map((entry) => join(entry, name)), cached]) {
+    if (await isExecutable(path)) return path;
+  }
+  await mkdir(folder, { recursive: true });
+  const tried = [`${name} on the PATH`, `${cached}`];
+  for (const get of [download, build]) {
+    try {
+      return await get(program, folder, cached, env, say);
+    } catch (error) {
+      tried.push(error instanceof Error ? error.message : String(error));
+    }
+  }
+  throw new Error(
+    [
+      `${name} was not found and could not be had. Tried:`,
+      ...tried.map((line) => `  - ${line}`),
+      `Put it on the PATH or set ${variable}; with Go ${MINIMUM_GO.join(".")} or newer: go install ${program.goModule}@v${version}`,
+    ].join("\n"),
+  );
+}
+
+async function download(program: Program, folder: string, cached: string, _env: NodeJS.ProcessEnv, say: Say) {
+  if (program.download === undefined) throw new Error("no download is known");
+  say(`Downloading ${program.name} ${program.version} …`);
+  try {
+    await rename(await program.download(folder), cached);
+    return cached;
+  } catch (error) {
+    say(`  cannot be downloaded here (${firstLine(error)})`);
+    throw new Error(`a download: ${firstLine(error)}`, { cause: error });
+  }
+}
+
+/** Builds into a folder of its own, so that two processes that build at once do not get in each other's way. */
+async function build(program: Program, folder: string, cached: string, env: NodeJS.ProcessEnv, say: Say) {
+  await checkGo();
+  const { name, version, goModule } = program;
+  say(`Building ${name} ${version} with Go: takes minutes, once; then it is kept in ${folder} …`);
+  const workFolder = await mkdtemp(join(folder, "build-"));
+  const startedAt = Date.now();
+  const minutes = () => ((Date.now() - startedAt) / 60_000).toFixed(1);
+  const ticker = setInterval(() => say(`  still building ${name} (${minutes()} min)`), STILL_BUILDING_MS);
+  try {
+    const go = spawn("go", ["install", `${goModule}@v${version}`], {
+      env: { ...env, GOBIN: workFolder },
+      stdio: ["ignore", "ignore", "pipe"],
+    });
+    let output = "";
+    go.stderr.setEncoding("utf8").on("data", (text: string) => {
+      output = (output + text).slice(-2000);
+    });
+    const [code] = await once(go, "close");
+    if (code !== 0) throw new Error(`go install ended with code ${code}: ${output.trim().split("\n").at(-1)}`);
+    await rename(join(workFolder, name), cached);
+    say(`  built ${name} in ${minutes()} min`);
+    return cached;
+  } finally {
+    clearInterval(ticker);
+    await rm(workFolder, { recursive: true, force: true });
+  }
+}
+
+async function checkGo(): Promise<void> {
+  let stdout: string;
+  try {
+    ({ stdout } = await promisify(execFile)("go", ["env", "GOVERSION"]));
+  } catch (error) {
+    throw new Error("building it: there is no Go", { cause: error });
+  }
+  const [major = 0, minor = 0] = stdout.replace("go", "").trim().split(".").map(Number);
+  const newEnough = major > MINIMUM_GO[0] || (major === MINIMUM_GO[0] && minor >= MINIMUM_GO[1]);
+  if (!newEnough) throw new Error(`building it: Go ${MINIMUM_GO.join(".")} is needed, this is ${stdout.trim()}`);
+}
+
+async function isExecutable(path: string): Promise<boolean> {
+  return await access(path, constants.X_OK).then(
+    () => true,
+    () => false,
+  );
+}
+
+function firstLine(error: unknown): string {
+  return (error instanceof Error ? error.message : String(error)).split("\n")[0] ?? "";
+}

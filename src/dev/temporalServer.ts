@@ -1,0 +1,186 @@
+import { type ChildProcess, spawn } from "node:child_process";
+import { once } from "node:events";
+import { closeSync, openSync } from "node:fs";
+import { mkdir, readFile, rm, writeFile } from "node:fs/promises";
+import { createServer } from "node:net";
+import { join } from "node:path";
+import { setTimeout as delay } from "node:timers/promises";
+import { Connection } from "@temporalio/client";
+import type { Say } from "./binaries.ts";
+
+export interface TemporalServerOptions {
+  executable: string;
+  /** Folder of the database and the pid file; undefined keeps everything in memory. */
+  dataDir?: string;
+  /** Wanted ports; the next free one is taken when one is in use. 0 takes any. */
+  port: number;
+  /** undefined: no Web UI. */
+  uiPort?: number;
+  /** Dynamic configuration on top of the tuning. */
+  dynamicConfig?: Record<string, unknown>;
+  say: Say;
+}
+
+export interface TemporalServer {
+  address: string;
+  uiUrl: string | undefined;
+  /** Ends the server; what it knows stays in its database. */
+  stop(): Promise<void>;
+}
+
+/**
+ * The development server is meant for single calls; these settings make it fit for a service. By default its
+ * one history shard hands over 20 tasks a second, so that every step of a workflow waits up to 50 ms.
+ */
+const tuning: Record<string, unknown> = {
+  "history.transferProcessorMaxPollRPS": 5000,
+  "history.timerProcessorMaxPollRPS": 1000,
+  "history.visibilityProcessorMaxPollRPS": 200,
+  // The bookkeeping of the queue grows with what is not acknowledged.
+  "history.transferProcessorUpdateAckInterval": "1s",
+  "system.enableActivityEagerExecution": true,
+  "matching.numTaskqueueReadPartitions": 1,
+  "matching.numTaskqueueWritePartitions": 1,
+};
+
+const START_TIMEOUT_MS = 30_000;
+const STOP_TIMEOUT_MS = 10_000;
+
+/**
+ * Starts a Temporal server of our own. It is detached, because Ctrl-C reaches every process of a terminal and
+ * this one must outlive the others; a server that a killed process left behind on the same database is ended first.
+ */
+export async function startTemporalServer(options: TemporalServerOptions): Promise<TemporalServer> {
+  const { executable, dataDir, say } = options;
+  if (dataDir !== undefined) {
+    await mkdir(dataDir, { recursive: true });
+    await endOrphan(dataDir, say);
+  }
+  const port = await freePort(options.port, "Temporal", say);
+  const uiPort = options.uiPort === undefined ? undefined : await freePort(options.uiPort, "the Temporal Web UI", say);
+  const child = spawnServer(executable, dataDir, port, uiPort, { ...tuning, ...options.dynamicConfig });
+  if (dataDir !== undefined && child.pid !== undefined) await writeFile(pidFile(dataDir), String(child.pid));
+  const address = `127.0.0.1:${port}`;
+  try {
+    await untilServing(address, child, dataDir);
+  } catch (error) {
+    child.kill("SIGKILL");
+    throw error;
+  }
+  return {
+    address,
+    uiUrl: uiPort === undefined ? undefined : `http://127.0.0.1:${uiPort}`,
+    async stop() {
+      await stopChild(child);
+      if (dataDir !== undefined) await rm(pidFile(dataDir), { force: true });
+    },
+  };
+}
+
+function spawnServer(
+  executable: string,
+  dataDir: string | undefined,
+  port: number,
+  uiPort: number | undefined,
+  dynamicConfig: Record<string, unknown>,
+): ChildProcess {
+  const args = ["server", "start-dev", "--ip", "127.0.0.1", "--port", String(port), "--log-level", "error"];
+  args.push(...(uiPort === undefined ? ["--headless"] : ["--ui-port", String(uiPort)]));
+  if (dataDir !== undefined) {
+    args.push("--db-filename", join(dataDir, "temporal.db"));
+    args.push("--sqlite-pragma", "journal_mode=wal", "--sqlite-pragma", "synchronous=normal");
+  }
+  for (const [key, value] of Object.entries(dynamicConfig)) {
+    args.push("--dynamic-config-value", `${key}=${JSON.stringify(value)}`);
+  }
+  const log = dataDir === undefined ? "ignore" : openSync(logFile(dataDir), "a");
+  const child = spawn(executable, args, { detached: true, stdio: ["ignore", log, log] });
+  if (typeof log === "number") closeSync(log);
+  child.unref();
+  return child;
+}
+
+async function untilServing(address: string, child: ChildProcess, dataDir: string | undefined): Promise<void> {
+  const deadline = Date.now() + START_TIMEOUT_MS;
+  for (;;) {
+    if (child.exitCode !== null) {
+      const where = dataDir === undefined ? "" : `; see ${logFile(dataDir)}`;
+      throw new Error(`the Temporal server ended at its start with code ${child.exitCode}${where}`);
+    }
+    try {
+      const connection = await Connection.connect({ address, connectTimeout: "2s" });
+      await connection.close();
+      return;
+    } catch (error) {
+      if (Date.now() > deadline) throw new Error(`the Temporal server did not answer on ${address}`, { cause: error });
+      await delay(50);
+    }
+  }
+}
+
+async function stopChild(child: ChildProcess): Promise<void> {
+  if (child.exitCode !== null || child.signalCode !== null) return;
+  const exited = once(child, "exit");
+  child.kill("SIGTERM");
+  const timer = setTimeout(() => child.kill("SIGKILL"), STOP_TIMEOUT_MS);
+  await exited;
+  clearTimeout(timer);
+}
+
+/** A server that outlived a killed process holds the database and the ports. */
+async function endOrphan(dataDir: string, say: Say): Promise<void> {
+  const pid = Number(await readFile(pidFile(dataDir), "utf8").catch(() => "0"));
+  if (!Number.isSafeInteger(pid) || pid <= 0 || !(await isServerOf(pid, dataDir))) return;
+  say(`Ending the Temporal server that an earlier run left behind (pid ${pid}) …`);
+  process.kill(pid, "SIGTERM");
+  const deadline = Date.now() + STOP_TIMEOUT_MS;
+  while (await isServerOf(pid, dataDir)) {
+    if (Date.now() > deadline) process.kill(pid, "SIGKILL");
+    await delay(50);
+  }
+}
+
+/** Pids are reused: it is ours only if it runs on this database. */
+async function isServerOf(pid: number, dataDir: string): Promise<boolean> {
+  try {
+    process.kill(pid, 0);
+  } catch {
+    return false;
+  }
+  const commandLine = await readFile(`/proc/${pid}/cmdline`, "utf8").catch(() => undefined);
+  // Where the system tells nothing of other processes, the pid file is believed.
+  return commandLine === undefined ? process.platform !== "linux" : commandLine.includes(join(dataDir, "temporal.db"));
+}
+
+function pidFile(dataDir: string): string {
+  return join(dataDir, "temporal.pid");
+}
+
+function logFile(dataDir: string): string {
+  return join(dataDir, "temporal.log");
+}
+
+/** `wanted`, or the next free port after it. 0 takes any free one. */
+export async function freePort(wanted: number, user: string, say: Say): Promise<number> {
+  for (let port = wanted; ; port += 1) {
+    const found = await tryPort(port);
+    if (found !== undefined) {
+      if (wanted !== 0 && found !== wanted) say(`Port ${wanted} is taken; ${user} uses ${found}`);
+      return found;
+    }
+    if (port >= wanted + 100) throw new Error(`no free port for ${user} between ${wanted} and ${port}`);
+  }
+}
+
+function tryPort(port: number): Promise<number | undefined> {
+  return new Promise((resolve, reject) => {
+    const server = createServer();
+    server.once("error", (error: NodeJS.ErrnoException) =>
+      error.code === "EADDRINUSE" || error.code === "EACCES" ? resolve(undefined) : reject(error),
+    );
+    server.listen(port, "127.0.0.1", () => {
+      const address = server.address();
+      server.close(() => resolve(typeof address === "object" && address !== null ? address.port : undefined));
+    });
+  });
+}

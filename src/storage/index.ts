@@ -1,0 +1,16 @@
+import type { StorageConfig } from "../config.ts";
+import { createFilesystemStore } from "./filesystem.ts";
+import type { ObjectStore } from "./objectStore.ts";
+import { createS3Store } from "./s3.ts";
+
+/** @param baseUrl of the API, for the links of the filesystem store */
+export function createObjectStore(storage: StorageConfig, baseUrl: string): ObjectStore {
+  switch (storage.kind) {
+    case "filesystem":
+      return createFilesystemStore({ dir: storage.dir, linkSecret: storage.linkSecret, baseUrl });
+    case "s3":
+      return createS3Store(storage.s3);
+    default:
+      return storage satisfies never;
+  }
+}

@@ -1,0 +1,94 @@
+import assert from "node:assert/strict";
+import { randomUUID } from "node:crypto";
+import { fileURLToPath } from "node:url";
+import { Context } from "@temporalio/activity";
+import type { Client } from "@temporalio/client";
+import { NativeConnection, Worker } from "@temporalio/worker";
+import { ids } from "../../src/workflows/ids.ts";
+import { testTemporal } from "../support/temporalShim.ts";
+import { eventually, startTestApi, type TestApi } from "./support.ts";
+
+describe("a job that a worker works on", () => {
+  const taskQueue = `api-${randomUUID()}`;
+  const completeBy = "2026-01-01T00:00:00.000Z";
+  let client: Client;
+  let api: TestApi;
+  let worker: Worker;
+  let working: Promise<void>;
+  let connection: NativeConnection;
+  let endModel = () => {};
+
+  before(async () => {
+    const temporal = await testTemporal();
+    client = temporal.client;
+    api = await startTestApi({ client });
+    connection = await NativeConnection.connect({ address: temporal.address });
+    worker = await Worker.create({
+      connection,
+      namespace: client.options.namespace,
+      taskQueue,
+      workflowsPath: fileURLToPath(import.meta.resolve("./standIns.ts")),
+      activities: {
+        async runModel() {
+          Context.current().heartbeat({ progress: 0.4, detail: "speaking" });
+          await new Promise<void>((resolve) => {
+            endModel = resolve;
+          });
+        },
+      },
+    });
+    working = worker.run();
+  });
+  after(async () => {
+    endModel();
+    worker.shutdown();
+    await working;
+    await connection.close();
+    await api.close();
+  });
+
+  const viewOf = (id: string, state: "queued" | "running", stage: string) => ({
+    id,
+    type: "csm",
+    state,
+    stage,
+    completeBy,
+    files: [],
+  });
+  const statusOf = async (id: string) => (await (await api.fetch(`/status/${id}`)).json()) as Record<string, unknown>;
+
+  it("shows the progress of its last heartbeat, and ends as it is marked", async () => {
+    const id = randomUUID();
+    const view = viewOf(id, "running", "rendering");
+    await client.workflow.start("rendering", { workflowId: ids.job(id), taskQueue, args: [view], memo: { view } });
+    const rendering = await eventually(async () => {
+      const status = await statusOf(id);
+      return status.progress === null ? undefined : status;
+    });
+    assert.deepEqual(rendering, { id, status: "running", stage: "rendering", progress: 0.4 });
+
+    const marked = await api.post(`/job/${id}`, { status: "cancelled", error: "no longer needed" });
+    assert.equal(marked.status, 200);
+    assert.deepEqual(await marked.json(), { message: `Job ${id} marked as cancelled` });
+    assert.deepEqual(await statusOf(id), { id, status: "cancelled", error: "no longer needed" });
+    const late = await api.post(`/job/${id}`, { status: "failed" });
+    assert.deepEqual(await late.json(), { message: `Job ${id} already cancelled` });
+  });
+
+  it("shows its position in the queue that it waits in", async () => {
+    const id = randomUUID();
+    const gpuType = `test:${id}`;
+    const pool = await client.workflow.start("queueing", {
+      workflowId: ids.pool(gpuType),
+      taskQueue,
+      args: [[randomUUID(), id]],
+    });
+    const job = await client.workflow.start("rendering", {
+      workflowId: ids.job(id),
+      taskQueue: `nobody-${id}`,
+      memo: { view: viewOf(id, "queued", "waiting"), waiting: { gpuType } },
+    });
+    assert.deepEqual(await statusOf(id), { id, status: "queued", stage: "waiting", progress: null, position: 2 });
+    await Promise.all([pool.terminate(), job.terminate()]);
+  });
+});

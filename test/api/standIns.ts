@@ -1,0 +1,26 @@
+import { condition, proxyActivities, setHandler, upsertMemo } from "@temporalio/workflow";
+import type { JobView } from "../../src/jobs/job.ts";
+import { endJob, poolStatus } from "../../src/workflows/messages.ts";
+
+/** Workflows that behave as the API sees the real ones, and do nothing else. */
+
+/** A job that renders until it is asked to end. */
+export async function rendering(view: JobView): Promise<void> {
+  const { runModel } = proxyActivities<{ runModel(): Promise<void> }>({
+    startToCloseTimeout: "1m",
+    cancellationType: "ABANDON",
+    retry: { maximumAttempts: 1 },
+  });
+  let ended = false;
+  setHandler(endJob, ({ state, error }) => {
+    upsertMemo({ view: { ...view, state, error } });
+    ended = true;
+  });
+  await Promise.race([runModel(), condition(() => ended)]);
+}
+
+/** A pool that says its queue. */
+export async function queueing(queue: string[]): Promise<void> {
+  setHandler(poolStatus, () => ({ type: "test", limits: { max: 1 }, paused: false, queue, gpus: [] }));
+  await condition(() => false);
+}
