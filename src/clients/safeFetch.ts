@@ -1,0 +1,178 @@
+import { type LookupFunction, isIP } from "node:net";
+import { lookup as systemLookup } from "node:dns";
+import { Readable } from "node:stream";
+import { Agent, buildConnector, type Dispatcher, fetch, type Headers, type Response } from "undici";
+import { isPublicAddress } from "../net/addresses.ts";
+import { withoutQuery } from "../log.ts";
+
+export interface GetOptions {
+  maxBytes: number;
+  /** From the request to the last byte. */
+  timeoutMs: number;
+  maxRedirects: number;
+  signal?: AbortSignal;
+}
+
+export interface PostOptions {
+  body: string;
+  headers: Record<string, string>;
+  timeoutMs: number;
+  signal?: AbortSignal;
+}
+
+export interface SafeFetch {
+  /**
+   * Downloads; the body fails with `TooLarge` past `maxBytes`.
+   * @throws UnsafeUrl, TooLarge, or an error of the network
+   */
+  get(url: string, options: GetOptions): Promise<{ status: number; headers: Headers; body: Readable }>;
+  /**
+   * Posts, without following redirects, and throws the answer's body away.
+   * @throws UnsafeUrl, or an error of the network
+   */
+  post(url: string, options: PostOptions): Promise<{ status: number; headers: Headers }>;
+  close(): Promise<void>;
+}
+
+/** A URL that must not be followed. Its message is a sentence without credentials and query string. */
+export class UnsafeUrl extends Error {
+  override name = "UnsafeUrl";
+}
+
+export class TooLarge extends Error {
+  override name = "TooLarge";
+  constructor(maxBytes: number) {
+    super(`it is larger than ${maxBytes} bytes`);
+  }
+}
+
+interface SafeFetchOptions {
+  /** Origins that are exempt, exactly. */
+  trustedOrigins: readonly string[];
+  /** Stands in for the system's name lookup. */
+  lookup?: LookupFunction;
+}
+
+const CONNECT_TIMEOUT_MS = 10_000;
+const REDIRECTS = new Set([301, 302, 303, 307, 308]);
+
+/**
+ * `fetch` for URLs that came from outside. Every address that is dialled must be public, checked when it is
+ * dialled, after the name was looked up, so that a name cannot change between check and use; all answers of a
+ * lookup must be. Each redirect is checked the same. No proxy is used, whatever the environment says.
+ */
+export function createSafeFetch({ trustedOrigins, lookup = systemLookup }: SafeFetchOptions): SafeFetch {
+  const guarded = new Agent({ connect: guardedConnector(lookup) });
+  const trusting = new Agent({ connect: { timeout: CONNECT_TIMEOUT_MS } });
+  const trusted = new Set(trustedOrigins);
+
+  /** The way to one URL; a trusted origin's redirects elsewhere are guarded like any other. */
+  function dispatcherFor(url: URL): Dispatcher {
+    if (url.protocol !== "http:" && url.protocol !== "https:") {
+      throw new UnsafeUrl(`${url.protocol}// is not http or https`);
+    }
+    return trusted.has(url.origin) ? trusting : guarded;
+  }
+
+  async function request(url: URL, init: Parameters<typeof fetch>[1]): Promise<Response> {
+    try {
+      const { credentials, target } = withoutCredentials(url);
+      const headers = { ...init?.headers, ...credentials };
+      return await fetch(target, { ...init, headers, redirect: "manual", dispatcher: dispatcherFor(url) });
+    } catch (error) {
+      throw unwrapped(error);
+    }
+  }
+
+  return {
+    async get(text, { maxBytes, timeoutMs, maxRedirects, signal }) {
+      const limit = AbortSignal.any([AbortSignal.timeout(timeoutMs), ...(signal ? [signal] : [])]);
+      let url = parse(text);
+      for (let redirects = 0; ; redirects += 1) {
+        const response = await request(url, { signal: limit });
+        const location = response.headers.get("location");
+        if (!REDIRECTS.has(response.status) || location === null) {
+          return { status: response.status, headers: response.headers, body: limited(response, maxBytes) };
+        }
+        await response.body?.cancel();
+        if (redirects >= maxRedirects) throw new UnsafeUrl(`${withoutQuery(text)} redirects more than ${maxRedirects} times`);
+        url = parse(location, url);
+      }
+    },
+
+    async post(text, { body, headers, timeoutMs, signal }) {
+      const limit = AbortSignal.any([AbortSignal.timeout(timeoutMs), ...(signal ? [signal] : [])]);
+      const response = await request(parse(text), { method: "POST", body, headers, signal: limit });
+      await response.body?.cancel();
+      return { status: response.status, headers: response.headers };
+    },
+
+    async close() {
+      await Promise.all([guarded.destroy(), trusting.destroy()]);
+    },
+  };
+}
+
+/** Checks what was looked up, and, because an address needs no lookup, what the socket is connected to. */
+function guardedConnector(lookup: LookupFunction): buildConnector.connector {
+  const refuse = (host: string) => new UnsafeUrl(`${host} is not a public address`);
+  const checkedLookup: LookupFunction = (hostname, options, callback) => {
+    lookup(hostname, { ...options, all: true }, (error, addresses) => {
+      if (error) return callback(error, "", 0);
+      const found = typeof addresses === "string" ? [{ address: addresses, family: isIP(addresses) }] : addresses;
+      const [first] = found;
+      if (first === undefined || found.some(({ address }) => !isPublicAddress(address))) {
+        return callback(refuse(hostname), "", 0);
+      }
+      if (options.all === true) callback(null, found);
+      else callback(null, first.address, first.family);
+    });
+  };
+  const connect = buildConnector({ timeout: CONNECT_TIMEOUT_MS, lookup: checkedLookup });
+  return (options, callback) => {
+    const host = options.hostname.replace(/^\[|\]$/g, "");
+    if (isIP(host) !== 0 && !isPublicAddress(host)) return callback(refuse(host), null);
+    connect(options, (error, socket) => {
+      if (error !== null) return callback(error, null);
+      if (!isPublicAddress(socket.remoteAddress ?? "")) {
+        socket.destroy();
+        return callback(refuse(host), null);
+      }
+      callback(null, socket);
+    });
+  };
+}
+
+function parse(text: string, base?: URL): URL {
+  if (!URL.canParse(text, base?.href)) throw new UnsafeUrl("it is not a URL");
+  return new URL(text, base);
+}
+
+/** `fetch` refuses URLs with credentials; as a header they reach neither logs nor redirects. */
+function withoutCredentials(url: URL): { target: URL; credentials: Record<string, string> } {
+  if (url.username === "" && url.password === "") return { target: url, credentials: {} };
+  const target = new URL(url);
+  target.username = "";
+  target.password = "";
+  const pair = `${decodeURIComponent(url.username)}:${decodeURIComponent(url.password)}`;
+  return { target, credentials: { authorization: `Basic ${Buffer.from(pair).toString("base64")}` } };
+}
+
+function limited(response: Response, maxBytes: number): Readable {
+  if (response.body === null) return Readable.from([]);
+  const announced = Number(response.headers.get("content-length") ?? 0);
+  let bytes = 0;
+  const body = Readable.fromWeb(response.body);
+  const counted = body.map((chunk: Uint8Array) => {
+    bytes += chunk.length;
+    if (bytes > maxBytes) throw new TooLarge(maxBytes);
+    return chunk;
+  });
+  if (announced > maxBytes) counted.destroy(new TooLarge(maxBytes));
+  return counted;
+}
+
+/** undici wraps what happened in a `TypeError: fetch failed`. */
+function unwrapped(error: unknown): unknown {
+  return error instanceof TypeError && error.cause instanceof Error ? error.cause : error;
+}
