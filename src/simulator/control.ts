@@ -1,4 +1,4 @@
-import { mkdir, writeFile } from "node:fs/promises";
+import { writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
 import { serveStatic } from "@hono/node-server/serve-static";
@@ -43,7 +43,6 @@ export function controlRoutes({ simulation, hooks, samples, filesFolder, inject 
   });
 
   routes.post("/files/:name{[A-Za-z0-9._-]+}", async (c) => {
-    await mkdir(filesFolder, { recursive: true });
     await writeFile(join(filesFolder, c.req.param("name")), Buffer.from(await c.req.arrayBuffer()));
     return c.json({ url: `${simulation.url()}${c.req.path}` }, 201);
   });

@@ -42,7 +42,8 @@ export async function startSimulator(options: SimulatorOptions = {}) {
   const { host = "127.0.0.1", port = 0, apiKey = "simulator", launchSeconds = 3, ratePerHour = 0.5 } = options;
   const folder = await mkdtemp(join(tmpdir(), "c3-render-simulator-"));
   const outputs = join(folder, "outputs");
-  await mkdir(outputs);
+  const files = join(folder, "files");
+  await Promise.all([mkdir(outputs), mkdir(files)]);
   const server = createServer();
   let url = "";
   const settings = { speed: options.speed ?? 1, renderSeconds: options.renderSeconds };
@@ -85,7 +86,7 @@ export async function startSimulator(options: SimulatorOptions = {}) {
       contentType: "audio/wav",
     }),
   };
-  app.route("/sim", controlRoutes({ simulation, hooks, samples, filesFolder: join(folder, "files"), inject }));
+  app.route("/sim", controlRoutes({ simulation, hooks, samples, filesFolder: files, inject }));
 
   server.on("request", getRequestListener(app.fetch, { overrideGlobalObjects: false }));
   server.listen(port, host);

@@ -1,8 +1,13 @@
-import { extname } from "node:path";
-import { fileURLToPath } from "node:url";
 import { Worker } from "node:worker_threads";
-import type { SpeechAnswer, SpeechRequest } from "./fliteWorker.ts";
 import { type Pcm, pcmOf } from "./media.ts";
+
+interface SpeechRequest {
+  id: number;
+  voice: string;
+  text: string;
+}
+
+type SpeechAnswer = { id: number; wav: Uint8Array } | { id: number; error: string };
 
 export type Speech = ReturnType<typeof createSpeech>;
 
@@ -19,9 +24,9 @@ export function createSpeech() {
   let lastId = 0;
 
   function start(): Worker {
-    // The same file beside this one: .ts in development, .js after the build.
-    const file = new URL(`./fliteWorker${extname(fileURLToPath(import.meta.url))}`, import.meta.url);
-    const started = new Worker(file, { execArgv: [...process.execArgv, "--disable-warning=ExperimentalWarning"] });
+    const started = new Worker(new URL("./fliteWorker.mjs", import.meta.url), {
+      execArgv: ["--disable-warning=ExperimentalWarning"],
+    });
     started.unref();
     started.on("message", (answer: SpeechAnswer) => {
       const request = waiting.get(answer.id);
