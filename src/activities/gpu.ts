@@ -1,8 +1,9 @@
 import { setTimeout as delay } from "node:timers/promises";
-import { ApplicationFailure, cancellationSignal, heartbeat, log } from "@temporalio/activity";
+import { ApplicationFailure, cancellationSignal, log } from "@temporalio/activity";
 import type { Comput3, Workload } from "../clients/comput3.ts";
 import { nodeIsUp } from "../clients/comput3.ts";
 import type { Config } from "../config.ts";
+import { withHeartbeats } from "./heartbeats.ts";
 
 /** What identifies an instance at the provider, from before it exists: the launch API knows no other mark. */
 interface InstanceKey {
@@ -12,7 +13,6 @@ interface InstanceKey {
 }
 
 const CHECK_TRIES = 3;
-const BEAT_MS = 3000;
 
 /** What is done to a paid instance. Every one of these may run twice, and finds what the first run did. */
 export function createGpuActivities({ comput3, config }: { comput3: Comput3; config: Config }) {
@@ -32,8 +32,8 @@ export function createGpuActivities({ comput3, config }: { comput3: Comput3; con
   }
 
   async function isUp(node: string, signal: AbortSignal): Promise<boolean> {
-    const { apiKey } = config.comput3;
-    return await nodeIsUp(config.comput3.nodeUrlTemplate.replace("{node}", node), apiKey, signal);
+    const { apiKey = "", nodeUrlTemplate } = config.comput3;
+    return await nodeIsUp(nodeUrlTemplate.replace("{node}", node), apiKey, signal);
   }
 
   return {
@@ -45,7 +45,7 @@ export function createGpuActivities({ comput3, config }: { comput3: Comput3; con
       key: InstanceKey & { gpuId: string; launchedAfter: number },
     ): Promise<{ workload: string; node: string }> {
       const signal = cancellationSignal();
-      return await beating(BEAT_MS, async () => {
+      return await withHeartbeats(async () => {
         for (const retryMs of [...config.gpu.launchRetryMs, undefined]) {
           try {
             return await launchOnce(key, signal);
@@ -63,7 +63,7 @@ export function createGpuActivities({ comput3, config }: { comput3: Comput3; con
     /** Waits until the node answers. */
     async awaitGpuReady({ gpuId, node, readyBy }: { gpuId: string; node: string; readyBy: number }): Promise<void> {
       const signal = cancellationSignal();
-      await beating(BEAT_MS, async () => {
+      await withHeartbeats(async () => {
         while (!(await isUp(node, signal))) {
           signal.throwIfAborted();
           if (Date.now() >= readyBy) {
@@ -77,7 +77,7 @@ export function createGpuActivities({ comput3, config }: { comput3: Comput3; con
     /** Watches an instance until it is unhealthy or gone, and says why. Trouble of the control API says nothing. */
     async watchGpu(key: InstanceKey & { gpuId: string; workload: string; node: string }): Promise<{ reason: string }> {
       const signal = cancellationSignal();
-      return await beating(BEAT_MS, async () => {
+      return await withHeartbeats(async () => {
         for (;;) {
           await delay(config.gpu.watchIntervalMs, undefined, { signal });
           if (!(await answersWithin(CHECK_TRIES, key.node, signal)))
@@ -139,16 +139,6 @@ export function createGpuActivities({ comput3, config }: { comput3: Comput3; con
       log.warn("the provider's list could not be read", { workload: key.workload, error: messageOf(error) });
       return undefined;
     }
-  }
-}
-
-/** Runs `work` with a heartbeat every `everyMs`, through which a cancel arrives. */
-async function beating<T>(everyMs: number, work: () => Promise<T>): Promise<T> {
-  const timer = setInterval(() => heartbeat(), everyMs);
-  try {
-    return await work();
-  } finally {
-    clearInterval(timer);
   }
 }
 

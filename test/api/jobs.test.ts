@@ -4,17 +4,19 @@ import type { Client } from "@temporalio/client";
 import { initialView, type JobSpec, type JobView } from "../../src/jobs/job.ts";
 import { searchAttributes } from "../../src/temporal.ts";
 import { ids } from "../../src/workflows/ids.ts";
-import { testTemporal } from "../support/temporalShim.ts";
-import { startTestApi, type TestApi } from "./support.ts";
+import { connectTestClient, startTestApi, type TestApi } from "./support.ts";
 
 describe("a job, with no worker running", () => {
   let client: Client;
   let api: TestApi;
   before(async () => {
-    ({ client } = await testTemporal());
+    ({ client } = await connectTestClient());
     api = await startTestApi({ client, env: { MAX_RENDER_TIME: "1800" } });
   });
-  after(() => api.close());
+  after(async () => {
+    await api.close();
+    await client.connection.close();
+  });
 
   const handleOf = (id: string) => client.workflow.getHandle(ids.job(id));
   const submit = async (body: object) => {

@@ -5,8 +5,7 @@ import { Context } from "@temporalio/activity";
 import type { Client } from "@temporalio/client";
 import { NativeConnection, Worker } from "@temporalio/worker";
 import { ids } from "../../src/workflows/ids.ts";
-import { testTemporal } from "../support/temporalShim.ts";
-import { eventually, startTestApi, type TestApi } from "./support.ts";
+import { connectTestClient, eventually, startTestApi, type TestApi } from "./support.ts";
 
 describe("a job that a worker works on", () => {
   const taskQueue = `api-${randomUUID()}`;
@@ -19,7 +18,7 @@ describe("a job that a worker works on", () => {
   let endModel = () => {};
 
   before(async () => {
-    const temporal = await testTemporal();
+    const temporal = await connectTestClient();
     client = temporal.client;
     api = await startTestApi({ client });
     connection = await NativeConnection.connect({ address: temporal.address });
@@ -45,6 +44,7 @@ describe("a job that a worker works on", () => {
     await working;
     await connection.close();
     await api.close();
+    await client.connection.close();
   });
 
   const viewOf = (id: string, state: "queued" | "running", stage: string) => ({

@@ -7,6 +7,10 @@ import { createApp } from "../../src/api/app.ts";
 import { listen } from "../../src/api/server.ts";
 import { type Config, loadConfig } from "../../src/config.ts";
 import { createLogger, type Logger } from "../../src/log.ts";
+import { ensureNamespace } from "../../src/namespace.ts";
+import { createObjectStore } from "../../src/storage/index.ts";
+import type { ObjectStore } from "../../src/storage/objectStore.ts";
+import { testTemporal } from "../support/temporal.ts";
 
 export const KEY = "test-key-1234";
 
@@ -17,6 +21,7 @@ export interface TestApi {
   fetch(path: string, init?: RequestInit): Promise<Response>;
   /** POSTs `body` as JSON; a string goes as it is. */
   post(path: string, body: unknown, headers?: Record<string, string>): Promise<Response>;
+  store: ObjectStore;
   close(): Promise<void>;
 }
 
@@ -36,12 +41,13 @@ export async function startTestApi({
   const dir = await mkdtemp(join(tmpdir(), "c3-render-api-"));
   const config = loadConfig({ HOST: "127.0.0.1", PORT: "0", C3_RENDER_API_KEY: KEY, STORAGE_DIR: dir, ...env });
   const absent = client === undefined ? unreachableClient() : undefined;
-  const store = null as never;
+  const store = createObjectStore(config.storage, "");
   const app = createApp({ config, client: client ?? absent!, store, log });
   const server = await listen(app, config.api, log);
   const api: TestApi = {
     url: server.url,
     config,
+    store,
     fetch(path, init = {}) {
       const headers = new Headers(init.headers);
       if (!headers.has("Authorization")) headers.set("X-C3-RENDER-KEY", KEY);
@@ -76,4 +82,13 @@ export async function eventually<T>(ask: () => Promise<T | undefined>): Promise<
     if (performance.now() > deadline) throw new Error("it did not happen within ten seconds");
     await sleep(50);
   }
+}
+
+/** A client of the run's Temporal server, in a namespace that is ready for jobs. */
+export async function connectTestClient(): Promise<{ client: Client; address: string }> {
+  const { address } = await testTemporal();
+  const { temporal } = loadConfig({ TEMPORAL_ADDRESS: address, TEMPORAL_NAMESPACE: "api-test" });
+  const connection = await Connection.connect({ address });
+  await ensureNamespace(connection, temporal);
+  return { client: new Client({ connection, namespace: temporal.namespace }), address };
 }

@@ -1,0 +1,16 @@
+import type { Client } from "@temporalio/client";
+import type { Comput3 } from "../clients/comput3.ts";
+import type { SafeFetch } from "../clients/safeFetch.ts";
+import type { Config } from "../config.ts";
+import type { MediaTools } from "../media/ffmpeg.ts";
+import type { ObjectStore } from "../storage/objectStore.ts";
+
+/** What the activities work with; put together by the worker, and by tests. */
+export interface ActivityDeps {
+  config: Config;
+  client: Client;
+  comput3: Comput3;
+  store: ObjectStore;
+  safeFetch: SafeFetch;
+  media: MediaTools;
+}

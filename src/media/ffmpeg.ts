@@ -1,0 +1,96 @@
+import { execFile } from "node:child_process";
+import { access, chmod, constants } from "node:fs/promises";
+import { delimiter, join } from "node:path";
+import { promisify } from "node:util";
+import ffmpegInstaller from "@ffmpeg-installer/ffmpeg";
+import ffprobeInstaller from "@ffprobe-installer/ffprobe";
+import { z } from "zod";
+
+export interface MediaTools {
+  /** What kind of file it is and how long; undefined when it is neither sound nor video. */
+  probe(file: string, signal: AbortSignal): Promise<Probe | undefined>;
+  /** The sound of any file as a mono MP3 at 44.1 kHz. */
+  toMonoMp3(source: string, target: string, signal: AbortSignal): Promise<void>;
+}
+
+export interface Probe {
+  /** ffprobe's short names, such as `mov,mp4,m4a,3gp,3g2,mj2`. */
+  format: string;
+  hasSound: boolean;
+  durationSeconds?: number;
+}
+
+const PROBE_TIMEOUT_MS = 30_000;
+const CONVERT_TIMEOUT_MS = 600_000;
+/** No file may lead ffmpeg to another one, or to the network: playlists and the like are read as files only. */
+const CONFINED = ["-hide_banner", "-protocol_whitelist", "file,pipe"];
+
+const probeSchema = z.object({
+  streams: z.array(z.object({ codec_type: z.string().optional() })).default([]),
+  format: z.object({ format_name: z.string(), duration: z.coerce.number().optional() }).optional(),
+});
+
+export interface MediaPaths {
+  ffmpegPath: string | undefined;
+  ffprobePath: string | undefined;
+}
+
+/**
+ * ffmpeg and ffprobe: the configured ones, else the first on the `PATH`, else those that come with the package
+ * (old, but everywhere).
+ */
+export async function createMediaTools(paths: MediaPaths, env: NodeJS.ProcessEnv): Promise<MediaTools> {
+  const ffmpeg = await locate(paths.ffmpegPath, "ffmpeg", ffmpegInstaller.path, env);
+  const ffprobe = await locate(paths.ffprobePath, "ffprobe", ffprobeInstaller.path, env);
+  return {
+    async probe(file, signal) {
+      const args = [...CONFINED, "-v", "error", "-of", "json", "-show_format", "-show_streams", file];
+      let output: string;
+      try {
+        output = await run(ffprobe, args, PROBE_TIMEOUT_MS, signal);
+      } catch (error) {
+        signal.throwIfAborted();
+        if (isExit(error)) return undefined;
+        throw error;
+      }
+      const { streams, format } = probeSchema.parse(JSON.parse(output));
+      if (format === undefined) return undefined;
+      const hasSound = streams.some((stream) => stream.codec_type === "audio");
+      const duration = format.duration === undefined ? {} : { durationSeconds: format.duration };
+      return { format: format.format_name, hasSound, ...duration };
+    },
+
+    async toMonoMp3(source, target, signal) {
+      const sound = ["-i", source, "-vn", "-map_metadata", "-1", "-ac", "1", "-ar", "44100", "-codec:a", "libmp3lame"];
+      await run(ffmpeg, ["-nostdin", "-y", ...CONFINED, "-v", "error", ...sound, target], CONVERT_TIMEOUT_MS, signal);
+    },
+  };
+}
+
+async function run(program: string, args: string[], timeout: number, signal: AbortSignal): Promise<string> {
+  const { stdout } = await promisify(execFile)(program, args, { timeout, signal, killSignal: "SIGKILL" });
+  return stdout;
+}
+
+/** The program ran and did not like the file. */
+function isExit(error: unknown): boolean {
+  return error instanceof Error && "code" in error && typeof error.code === "number";
+}
+
+async function locate(configured: string | undefined, name: string, installed: string, env: NodeJS.ProcessEnv) {
+  if (configured !== undefined) return configured;
+  for (const folder of (env.PATH ?? "").split(delimiter)) {
+    const path = join(folder, name);
+    if (folder !== "" && (await isExecutable(path))) return path;
+  }
+  // Without install scripts the packaged programs lack the mode.
+  if (!(await isExecutable(installed))) await chmod(installed, 0o755);
+  return installed;
+}
+
+async function isExecutable(path: string): Promise<boolean> {
+  return await access(path, constants.X_OK).then(
+    () => true,
+    () => false,
+  );
+}
