@@ -22,8 +22,8 @@ export interface Config {
   ffmpegPath: string | undefined;
   ffprobePath: string | undefined;
   logLevel: LogLevel;
-  /** Port of the simulator, when this process starts one. */
-  simulatorPort: number;
+  simulator: SimulatorConfig;
+  embedded: EmbeddedConfig;
 }
 
 export type LogLevel = "trace" | "debug" | "info" | "warn" | "error" | "silent";
@@ -59,6 +59,8 @@ export interface TemporalTls {
 export interface Comput3Config {
   apiUrl: string;
   apiKey: string | undefined;
+  /** Of one call of the control API. */
+  timeoutMs: number;
   /** `{node}` stands for the instance's host name. */
   nodeUrlTemplate: string;
   comfyuiUrlTemplate: string;
@@ -120,6 +122,24 @@ export interface S3Config {
   accessKey: string | undefined;
   secretKey: string | undefined;
   bucket: string;
+}
+
+export interface SimulatorConfig {
+  port: number;
+  /** From a launch until the node answers. */
+  launchSeconds: number;
+  /** Factor of the time that a render takes; 0: as fast as it can. */
+  speed: number;
+  ratePerHour: number;
+}
+
+/** The stack that `npm start` and `npm run demo` bring up. */
+export interface EmbeddedConfig {
+  /** The database of the Temporal server; objects are in `storage`. */
+  dataDir: string;
+  temporalCliPath: string | undefined;
+  temporalPort: number;
+  temporalUiPort: number;
 }
 
 export interface InputsConfig {
@@ -222,7 +242,7 @@ const environmentSchema = z.object({
   MAX_TEXT_CHARS: count.min(1).default(20_000),
 
   STORAGE: z.enum(["filesystem", "s3"]).optional(),
-  STORAGE_DIR: text.default("./.c3-render/objects"),
+  STORAGE_DIR: text.optional(),
   STORAGE_SHARED: flag.default(false),
   FILES_SECRET: text.optional(),
   MINIO_ENDPOINT: text.optional(),
@@ -249,6 +269,13 @@ const environmentSchema = z.object({
   FFPROBE_PATH: text.optional(),
   LOG_LEVEL: z.enum(["trace", "debug", "info", "warn", "error", "silent"]).default("info"),
   SIM_PORT: port.default(5050),
+  SIM_LAUNCH_SECONDS: seconds.default(3),
+  SIM_SPEED: seconds.default(1),
+  SIM_RATE_PER_HOUR: seconds.default(0.5),
+  C3_RENDER_DATA_DIR: text.default("./.c3-render"),
+  TEMPORAL_CLI_PATH: text.optional(),
+  TEMPORAL_PORT: port.default(7233),
+  TEMPORAL_UI_PORT: port.default(8233),
 });
 
 type Environment = z.infer<typeof environmentSchema>;
@@ -309,6 +336,7 @@ function toConfig(env: Environment): Config {
     comput3: {
       apiUrl: env.C3_API_URL,
       apiKey: env.C3_API_KEY,
+      timeoutMs: 30 * SECOND,
       nodeUrlTemplate: env.NODE_URL_TEMPLATE,
       comfyuiUrlTemplate: env.COMFYUI_URL_TEMPLATE,
     },
@@ -359,7 +387,18 @@ function toConfig(env: Environment): Config {
     ffmpegPath: env.FFMPEG_PATH,
     ffprobePath: env.FFPROBE_PATH,
     logLevel: env.LOG_LEVEL,
-    simulatorPort: env.SIM_PORT,
+    simulator: {
+      port: env.SIM_PORT,
+      launchSeconds: env.SIM_LAUNCH_SECONDS,
+      speed: env.SIM_SPEED,
+      ratePerHour: env.SIM_RATE_PER_HOUR,
+    },
+    embedded: {
+      dataDir: env.C3_RENDER_DATA_DIR,
+      temporalCliPath: env.TEMPORAL_CLI_PATH,
+      temporalPort: env.TEMPORAL_PORT,
+      temporalUiPort: env.TEMPORAL_UI_PORT,
+    },
   };
 }
 
@@ -379,7 +418,7 @@ function temporalTls(env: Environment): TemporalTls | undefined {
 function storageConfig(env: Environment): StorageConfig {
   const kind = env.STORAGE ?? (env.MINIO_ENDPOINT === undefined ? "filesystem" : "s3");
   if (kind === "filesystem") {
-    return { kind, dir: env.STORAGE_DIR, shared: env.STORAGE_SHARED, linkSecret: env.FILES_SECRET };
+    return { kind, dir: env.STORAGE_DIR ?? `${env.C3_RENDER_DATA_DIR}/objects`, shared: env.STORAGE_SHARED, linkSecret: env.FILES_SECRET };
   }
   const endpoint = env.MINIO_ENDPOINT;
   const schemed = endpoint === undefined || /^https?:\/\//.test(endpoint);

@@ -1,8 +1,8 @@
 import { setTimeout as delay } from "node:timers/promises";
-import { type Connection, isGrpcServiceError } from "@temporalio/client";
+import { Connection, isGrpcServiceError } from "@temporalio/client";
 import { msToTs } from "@temporalio/common/lib/time.js";
 import type { TemporalConfig } from "./config.ts";
-import { searchAttributes } from "./temporal.ts";
+import { connectionOptions, searchAttributes } from "./temporal.ts";
 
 /** gRPC status codes. */
 const NOT_FOUND = 5;
@@ -17,8 +17,16 @@ const indexedTypes = { KEYWORD: 2, DATETIME: 6 } as const;
  * and adds the search attributes that are missing.
  * @throws when a search attribute exists with another type
  */
-export async function ensureNamespace(connection: Connection, temporal: TemporalConfig): Promise<void> {
-  const { namespace, retentionDays } = temporal;
+export async function ensureNamespace(temporal: TemporalConfig): Promise<void> {
+  const connection = await Connection.connect(connectionOptions(temporal));
+  try {
+    await prepare(connection, temporal);
+  } finally {
+    await connection.close();
+  }
+}
+
+async function prepare(connection: Connection, { namespace, retentionDays }: TemporalConfig): Promise<void> {
   if (!(await exists(connection, namespace))) {
     const workflowExecutionRetentionPeriod = msToTs(retentionDays * DAY_MS);
     await ignoring(ALREADY_EXISTS, () =>

@@ -12,6 +12,14 @@ interface InstanceKey {
   expires: number;
 }
 
+interface NodeBoot {
+  gpuId: string;
+  node: string;
+  bootDelayMs: number;
+  /** Epoch milliseconds. */
+  readyBy: number;
+}
+
 const CHECK_TRIES = 3;
 
 /** What is done to a paid instance. Every one of these may run twice, and finds what the first run did. */
@@ -60,10 +68,11 @@ export function createGpuActivities({ comput3, config }: { comput3: Comput3; con
       });
     },
 
-    /** Waits until the node answers. */
-    async awaitGpuReady({ gpuId, node, readyBy }: { gpuId: string; node: string; readyBy: number }): Promise<void> {
+    /** Waits until the node answers; not before it had `bootDelayMs` to boot. */
+    async awaitGpuReady({ gpuId, node, bootDelayMs, readyBy }: NodeBoot): Promise<void> {
       const signal = cancellationSignal();
       await withHeartbeats(async () => {
+        await delay(bootDelayMs, undefined, { signal });
         while (!(await isUp(node, signal))) {
           signal.throwIfAborted();
           if (Date.now() >= readyBy) {

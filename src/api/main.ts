@@ -1,5 +1,7 @@
-import { type Config, ConfigError, loadConfig } from "../config.ts";
+import { loadConfig } from "../config.ts";
 import { createLogger } from "../log.ts";
+import { ensureNamespace } from "../namespace.ts";
+import { fail, refuseHalfAStack, stopOnSignal } from "../processes.ts";
 import { createObjectStore } from "../storage/index.ts";
 import { connectClient } from "../temporal.ts";
 import { createApp } from "./app.ts";
@@ -12,19 +14,15 @@ async function main(): Promise<void> {
   const config = loadConfig(process.env);
   refuseHalfAStack(config);
   const log = createLogger(config.logLevel);
+  await ensureNamespace(config.temporal);
   const client = await connectClient(config);
-  const store = createObjectStore(config);
+  const store = createObjectStore(config.storage, "");
+  await store.ensureReady();
   const server = await listen(createApp({ config, client, store, log }), config.api, log);
-
-  const stop = async (signal: NodeJS.Signals) => {
-    log.info({ signal }, "the API stops");
-    process.once(signal, () => process.exit(1));
+  await stopOnSignal(log, async () => {
     await server.close(CLOSE_GRACE_MS);
     await client.connection.close();
-  };
-  for (const signal of ["SIGTERM", "SIGINT"] as const) {
-    process.once(signal, () => {
-      stop(signal).catch(fail);
-    });
-  }
+  });
 }
+
+main().catch(fail);

@@ -11,13 +11,18 @@ export interface FilesystemOptions {
   dir: string;
   /** Signs the links; made once and kept beside the objects when undefined. */
   linkSecret?: string | undefined;
-  /** The base URL of the API that serves `/files`, without a trailing slash. */
+  /** The base URL of the API that serves `/files`, without a trailing slash; empty for links relative to it. */
   baseUrl: string;
 }
 
 export interface FilesystemStore extends ObjectStore {
   /** What the links are signed with. */
   linkSecret(): Promise<string>;
+}
+
+/** Whether somebody else, the API, has to serve the files of `store`. */
+export function isFilesystemStore(store: ObjectStore): store is FilesystemStore {
+  return "linkSecret" in store;
 }
 
 /** Unfinished uploads, outside of the keys: a listing never shows half an object. */

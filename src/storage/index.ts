@@ -3,7 +3,7 @@ import { createFilesystemStore } from "./filesystem.ts";
 import type { ObjectStore } from "./objectStore.ts";
 import { createS3Store } from "./s3.ts";
 
-/** @param baseUrl of the API, for the links of the filesystem store */
+/** @param baseUrl of the API, for the links of the filesystem store; empty for relative links */
 export function createObjectStore(storage: StorageConfig, baseUrl: string): ObjectStore {
   switch (storage.kind) {
     case "filesystem":

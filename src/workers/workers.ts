@@ -15,8 +15,11 @@ export interface WorkersOptions {
   config: Config;
   connection: NativeConnection;
   activities: ReturnType<typeof createActivities>;
-  workflowBundle: { code: string } | { codePath: string };
+  workflowBundle: WorkflowBundle;
 }
+
+/** The workflows as one script: its text, or where it lies. */
+export type WorkflowBundle = { code: string } | { codePath: string };
 
 export interface RunningWorkers {
   /** Rejects when a worker fails; resolves after `stop`. */
@@ -79,7 +82,7 @@ export function connectWorkers(config: Config): Promise<NativeConnection> {
 /** The workflows as one script; built ahead for production, on the spot otherwise. */
 export function bundleWorkflows(): Promise<WorkflowBundleWithSourceMap> {
   return bundleWorkflowCode({
-    workflowsPath: fileURLToPath(import.meta.resolve("../workflows/index.ts")),
+    workflowsPath: fileURLToPath(new URL("../workflows/index.ts", import.meta.url)),
     logger: { log() {}, trace() {}, debug() {}, info() {}, warn: console.warn, error: console.error },
   });
 }

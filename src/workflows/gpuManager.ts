@@ -12,13 +12,12 @@ import {
   rootCause,
   setCurrentDetails,
   setHandler,
-  sleep,
   upsertMemo,
   workflowInfo,
 } from "@temporalio/workflow";
 import type { Activities } from "../activities/index.ts";
 import type { Assignment, GpuChange, GpuView, LeaseOutcome } from "../gpus/types.ts";
-import { createAlarm, timerMs } from "./alarm.ts";
+import { createAlarm } from "./alarm.ts";
 import { assign, drain, releaseLease, renewLease } from "./messages.ts";
 import { taskQueues } from "./names.ts";
 
@@ -166,8 +165,8 @@ export async function gpuManager(input: GpuInput): Promise<{ reason: string; ref
       await scope.run(async () => {
         const { workload, node } = await launchGpu({ gpuId, type, expires, launchedAfter: startedAt });
         await change({ state: "starting", workload, node });
-        await sleep(timerMs(settings.bootDelayMs, 0), { summary: "the node boots" });
-        await awaitGpuReady({ gpuId, node, readyBy: Date.now() + settings.readyTimeoutMs });
+        const { bootDelayMs, readyTimeoutMs } = settings;
+        await awaitGpuReady({ gpuId, node, bootDelayMs, readyBy: Date.now() + readyTimeoutMs });
       });
       await change({ state: "idle" });
     } catch (error) {

@@ -5,7 +5,9 @@ import { Context } from "@temporalio/activity";
 import type { Client } from "@temporalio/client";
 import { NativeConnection, Worker } from "@temporalio/worker";
 import { ids } from "../../src/workflows/ids.ts";
-import { connectTestClient, eventually, startTestApi, type TestApi } from "./support.ts";
+import { eventually } from "../support/eventually.ts";
+import { testLog } from "../support/runtime.ts";
+import { connectTestClient, startTestApi, type TestApi } from "./support.ts";
 
 describe("a job that a worker works on", () => {
   const taskQueue = `api-${randomUUID()}`;
@@ -18,6 +20,7 @@ describe("a job that a worker works on", () => {
   let endModel = () => {};
 
   before(async () => {
+    testLog();
     const temporal = await connectTestClient();
     client = temporal.client;
     api = await startTestApi({ client });
@@ -61,7 +64,7 @@ describe("a job that a worker works on", () => {
     const id = randomUUID();
     const view = viewOf(id, "running", "rendering");
     await client.workflow.start("rendering", { workflowId: ids.job(id), taskQueue, args: [view], memo: { view } });
-    const rendering = await eventually(async () => {
+    const rendering = await eventually("the heartbeat shows", async () => {
       const status = await statusOf(id);
       return status.progress === null ? undefined : status;
     });

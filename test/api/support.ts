@@ -1,7 +1,6 @@
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { setTimeout as sleep } from "node:timers/promises";
 import { Client, Connection } from "@temporalio/client";
 import { createApp } from "../../src/api/app.ts";
 import { listen } from "../../src/api/server.ts";
@@ -73,22 +72,11 @@ function unreachableClient(): Client {
   return new Client({ connection: Connection.lazy({ address: "127.0.0.1:1" }) });
 }
 
-/** Asks again until there is an answer, for at most ten seconds. */
-export async function eventually<T>(ask: () => Promise<T | undefined>): Promise<T> {
-  const deadline = performance.now() + 10_000;
-  for (;;) {
-    const answer = await ask();
-    if (answer !== undefined) return answer;
-    if (performance.now() > deadline) throw new Error("it did not happen within ten seconds");
-    await sleep(50);
-  }
-}
-
 /** A client of the run's Temporal server, in a namespace that is ready for jobs. */
 export async function connectTestClient(): Promise<{ client: Client; address: string }> {
   const { address } = await testTemporal();
   const { temporal } = loadConfig({ TEMPORAL_ADDRESS: address, TEMPORAL_NAMESPACE: "api-test" });
+  await ensureNamespace(temporal);
   const connection = await Connection.connect({ address });
-  await ensureNamespace(connection, temporal);
   return { client: new Client({ connection, namespace: temporal.namespace }), address };
 }

@@ -1,0 +1,78 @@
+import type { Client } from "@temporalio/client";
+import { createApp } from "../api/app.ts";
+import { listen } from "../api/server.ts";
+import type { Config } from "../config.ts";
+import type { Logger } from "../log.ts";
+import { ensureNamespace } from "../namespace.ts";
+import { type Simulator, startSimulator } from "../simulator/simulator.ts";
+import { createObjectStore } from "../storage/index.ts";
+import { connectClient } from "../temporal.ts";
+import { startWorker } from "../workers/worker.ts";
+import type { WorkflowBundle } from "../workers/workers.ts";
+
+export interface StackOptions {
+  /** With `temporal.address`, and the ports that are to be used. */
+  config: Config;
+  log: Logger;
+  workflowBundle: WorkflowBundle;
+  env: NodeJS.ProcessEnv;
+  /** Fixed seconds per simulated render. */
+  renderSeconds?: number;
+  /** The API takes jobs and no worker does them. */
+  withoutWorker?: boolean;
+}
+
+export interface Stack {
+  config: Config;
+  apiUrl: string;
+  /** Undefined with a real provider. */
+  simulator: Simulator | undefined;
+  client: Client;
+  /** Rejects when a worker fails. */
+  finished: Promise<void>;
+  /** Ends API, worker and simulator; what runs in Temporal goes on at the next start. */
+  stop(): Promise<void>;
+}
+
+const API_GRACE_MS = 2000;
+
+/** Simulator (unless there is a real provider), worker and API in this process. */
+export async function startStack(options: StackOptions): Promise<Stack> {
+  const { log, workflowBundle, env } = options;
+  const simulator = options.config.gpu.provider === "comput3" ? undefined : await simulate(options);
+  const config = withSimulator(options.config, simulator);
+  await ensureNamespace(config.temporal);
+  const client = await connectClient(config);
+  const store = createObjectStore(config.storage, "");
+  const api = await listen(createApp({ config, client, store, log }), config.api, log);
+  const worker = options.withoutWorker ? undefined : await startWorker(config, workflowBundle, env);
+  return {
+    config,
+    apiUrl: api.url,
+    simulator,
+    client,
+    finished: worker?.finished ?? Promise.resolve(),
+    async stop() {
+      await api.close(API_GRACE_MS);
+      await worker?.stop();
+      await client.connection.close();
+      await simulator?.close();
+    },
+  };
+}
+
+function simulate({ config, renderSeconds }: StackOptions): Promise<Simulator> {
+  const { ffmpegPath, ffprobePath } = config;
+  return startSimulator({ ...config.simulator, ffmpegPath, ffprobePath, ...(renderSeconds !== undefined && { renderSeconds }) });
+}
+
+/** The simulator's samples and receivers, and our own files, are inputs and targets although they are local. */
+function withSimulator(config: Config, simulator: Simulator | undefined): Config {
+  if (simulator === undefined) return config;
+  const { comput3Url: apiUrl, apiKey, nodeUrlTemplate, comfyuiUrlTemplate } = simulator;
+  return {
+    ...config,
+    comput3: { ...config.comput3, apiUrl, apiKey, nodeUrlTemplate, comfyuiUrlTemplate },
+    trustedOrigins: [...config.trustedOrigins, simulator.url, `http://127.0.0.1:${config.api.port}`],
+  };
+}

@@ -1,0 +1,41 @@
+import { type Config, ConfigError } from "./config.ts";
+import type { Logger } from "./log.ts";
+
+/** What the processes `npm run api` and `npm run worker` have in common. */
+
+/**
+ * A process that is started alone is meant for production: it neither falls back to simulated results nor to
+ * files that only this process can see.
+ * @throws ConfigError
+ */
+export function refuseHalfAStack(config: Config): void {
+  const problems: string[] = [];
+  if (config.gpu.provider === undefined) {
+    problems.push("C3_API_KEY: is needed to rent GPUs (or GPU_PROVIDER=simulator, with C3_API_URL of a running simulator)");
+  }
+  if (config.storage.kind === "filesystem" && !config.storage.shared) {
+    problems.push("STORAGE: files must be shared by API and workers: set MINIO_ENDPOINT, or STORAGE_SHARED=true");
+  }
+  if (problems.length > 0) throw new ConfigError(problems);
+}
+
+/**
+ * Runs `stop` at the first SIGTERM or SIGINT; a second one leaves at once.
+ * @returns a promise that ends when `stop` has
+ */
+export function stopOnSignal(log: Logger, stop: () => Promise<void>): Promise<void> {
+  return new Promise((resolve, reject) => {
+    const begin = (signal: NodeJS.Signals) => {
+      log.info({ signal }, "stopping");
+      for (const again of ["SIGTERM", "SIGINT"] as const) process.once(again, () => process.exit(1));
+      stop().then(resolve, reject);
+    };
+    for (const signal of ["SIGTERM", "SIGINT"] as const) process.once(signal, begin);
+  });
+}
+
+/** Says why a process cannot go on, and ends it. A configuration's problems need no stack trace. */
+export function fail(error: unknown): never {
+  console.error(error instanceof ConfigError ? error.message : error);
+  process.exit(1);
+}

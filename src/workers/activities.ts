@@ -1,0 +1,29 @@
+import type { Client } from "@temporalio/client";
+import { createActivities } from "../activities/index.ts";
+import { createComput3 } from "../clients/comput3.ts";
+import { createSafeFetch } from "../clients/safeFetch.ts";
+import type { Config } from "../config.ts";
+import { createMediaTools } from "../media/ffmpeg.ts";
+import { createObjectStore } from "../storage/index.ts";
+
+export interface BuiltActivities {
+  activities: ReturnType<typeof createActivities>;
+  close(): Promise<void>;
+}
+
+/** The activities of a worker process, over the real services. */
+export async function buildActivities(config: Config, client: Client, env: NodeJS.ProcessEnv): Promise<BuiltActivities> {
+  const { apiUrl, apiKey = "", timeoutMs } = config.comput3;
+  const safeFetch = createSafeFetch({ trustedOrigins: config.trustedOrigins });
+  const store = createObjectStore(config.storage, config.api.publicUrl ?? `http://127.0.0.1:${config.api.port}`);
+  await store.ensureReady();
+  const activities = createActivities({
+    config,
+    client,
+    comput3: createComput3({ apiUrl, apiKey, timeoutMs }),
+    store,
+    safeFetch,
+    media: await createMediaTools(config, env),
+  });
+  return { activities, close: () => safeFetch.close() };
+}

@@ -1,0 +1,27 @@
+import { existsSync } from "node:fs";
+import { fileURLToPath } from "node:url";
+import { loadConfig } from "../config.ts";
+import { createLogger } from "../log.ts";
+import { fail, refuseHalfAStack, stopOnSignal } from "../processes.ts";
+import { installRuntime } from "./runtime.ts";
+import { startWorker } from "./worker.ts";
+import { bundleWorkflows, type WorkflowBundle } from "./workers.ts";
+
+/** The process of `npm run worker`: works until SIGTERM or SIGINT, then hands its activities over. */
+async function main(): Promise<void> {
+  const config = loadConfig(process.env);
+  refuseHalfAStack(config);
+  const log = createLogger(config.logLevel);
+  installRuntime(log);
+  const workers = await startWorker(config, await workflowBundle(), process.env);
+  log.info({ namespace: config.temporal.namespace }, "the worker is running");
+  await Promise.race([workers.finished, stopOnSignal(log, workers.stop)]);
+}
+
+/** The build bundles the workflows ahead; from the sources they are bundled here. */
+async function workflowBundle(): Promise<WorkflowBundle> {
+  const codePath = fileURLToPath(new URL("../workflows/bundle.cjs", import.meta.url));
+  return existsSync(codePath) ? { codePath } : await bundleWorkflows();
+}
+
+main().catch(fail);

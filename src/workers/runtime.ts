@@ -1,0 +1,46 @@
+import { DefaultLogger, type LogLevel, Runtime } from "@temporalio/worker";
+import type { Logger } from "../log.ts";
+
+const levels: Record<LogLevel, "trace" | "debug" | "info" | "warn" | "error"> = {
+  TRACE: "trace",
+  DEBUG: "debug",
+  INFO: "info",
+  WARN: "warn",
+  ERROR: "error",
+};
+
+/** The SDK's own steps, such as a change of a worker's state, and what it says of a worker without workflows. */
+function isDetail(level: LogLevel, message: string, component: unknown): boolean {
+  return (level === "INFO" && component === "worker") || message.startsWith("No workflows registered");
+}
+
+/** Of what the SDK adds to every line, these help a reader; the task token does not. */
+const kept = ["workflowId", "workflowType", "activityType", "attempt", "taskQueue"];
+
+/** Sends everything that Temporal's SDK logs to `log`. Must come before anything else of the SDK. */
+export function installRuntime(log: Logger): void {
+  const logger = new DefaultLogger("INFO", ({ level, message, meta = {} }) => {
+    const { sdkComponent, ...rest } = meta;
+    const fields = Object.entries(rest).filter(([name]) => !sdkFields.has(name) || kept.includes(name));
+    const to = isDetail(level, message, sdkComponent) ? "debug" : levels[level];
+    log[to]({ component: sdkComponent, ...Object.fromEntries(fields) }, message);
+  });
+  Runtime.install({
+    logger,
+    telemetryOptions: { logging: { forward: {}, filter: "temporalio_sdk_core=WARN,temporalio_client=WARN" } },
+    shutdownSignals: [],
+  });
+}
+
+const sdkFields = new Set([
+  "namespace",
+  "taskQueue",
+  "workflowId",
+  "runId",
+  "workflowType",
+  "activityId",
+  "activityType",
+  "attempt",
+  "isLocal",
+  "taskToken",
+]);

@@ -1,0 +1,154 @@
+import assert from "node:assert/strict";
+import { randomUUID } from "node:crypto";
+import { mkdtemp, readdir, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { type Config, loadConfig } from "../../src/config.ts";
+import { type Stack, startStack } from "../../src/dev/stack.ts";
+import { freePort } from "../../src/dev/temporalServer.ts";
+import type { JobView } from "../../src/jobs/job.ts";
+import type { Simulator } from "../../src/simulator/simulator.ts";
+import { bundleWorkflows } from "../../src/workers/workers.ts";
+import { ids } from "../../src/workflows/names.ts";
+import { eventually } from "./eventually.ts";
+import { testLog } from "./runtime.ts";
+import { testTemporal } from "./temporal.ts";
+
+/** Short times, so that tests of waiting do not wait long; each test may change them further. */
+export interface TestStackOptions {
+  gpu?: Partial<Config["gpu"]>;
+  webhook?: Partial<Config["webhook"]>;
+  simulator?: Partial<Config["simulator"]>;
+  renderSeconds?: number;
+  env?: Record<string, string>;
+  withoutWorker?: boolean;
+  /** Comput3's calls. */
+  timeoutMs?: number;
+}
+
+export interface TestStack extends Omit<Stack, "simulator"> {
+  simulator: Simulator;
+  post(path: string, body: unknown): Promise<{ status: number; body: Record<string, unknown> }>;
+  get(path: string): Promise<{ status: number; body: Record<string, unknown> }>;
+  /** Submits a csm job and returns its id. */
+  submit(body?: Record<string, unknown>): Promise<string>;
+  view(id: string): Promise<JobView>;
+  /** Waits until the job is in that state. */
+  untilState(id: string, state: string): Promise<JobView>;
+  /** Waits until the job's workflow has closed, and says how. */
+  untilClosed(id: string): Promise<string>;
+  /** Stops every instance and checks that nothing is left. */
+  close(): Promise<void>;
+}
+
+let bundle: ReturnType<typeof bundleWorkflows> | undefined;
+
+export async function startTestStack(options: TestStackOptions = {}): Promise<TestStack> {
+  const log = testLog();
+  const temporal = await testTemporal();
+  const folder = await mkdtemp(join(tmpdir(), "c3-render-test-"));
+  const config = await testConfig(options, temporal.address, folder);
+  bundle ??= bundleWorkflows();
+  const { renderSeconds, withoutWorker } = options;
+  const stack = await startStack({
+    config,
+    log,
+    workflowBundle: await bundle,
+    env: process.env,
+    ...(renderSeconds !== undefined && { renderSeconds }),
+    ...(withoutWorker !== undefined && { withoutWorker }),
+  });
+  const { simulator } = stack;
+  assert.ok(simulator, "tests run against the simulator");
+  return { ...stack, simulator, ...helpers(stack, simulator, folder) };
+}
+
+async function testConfig(options: TestStackOptions, address: string, folder: string): Promise<Config> {
+  const port = await freePort(0, "the API", () => {});
+  const config = loadConfig({
+    PORT: String(port),
+    SIM_PORT: "0",
+    TEMPORAL_ADDRESS: address,
+    TEMPORAL_NAMESPACE: `test-${randomUUID()}`,
+    C3_RENDER_DATA_DIR: folder,
+    OUTPUT_DIR: join(folder, "output"),
+    ...options.env,
+  });
+  return {
+    ...config,
+    comput3: { ...config.comput3, timeoutMs: options.timeoutMs ?? config.comput3.timeoutMs },
+    simulator: { ...config.simulator, launchSeconds: 0, speed: 0, ...options.simulator },
+    webhook: { ...config.webhook, retryDelaysMs: [50, 50, 50, 50], ...options.webhook },
+    gpu: {
+      ...config.gpu,
+      bootDelayMs: 10,
+      checkRetryMs: 50,
+      watchIntervalMs: 200,
+      launchRetryMs: [50, 50, 50, 50, 50],
+      preLaunchMs: { min: 20, max: 40 },
+      reconcileIntervalMs: 1000,
+      ...options.gpu,
+    },
+  };
+}
+
+function helpers(stack: Stack, simulator: Simulator, folder: string) {
+  const { client, config } = stack;
+
+  async function call(path: string, init?: RequestInit) {
+    const response = await fetch(`${stack.apiUrl}${path}`, init);
+    return { status: response.status, body: (await response.json()) as Record<string, unknown> };
+  }
+  const post = (path: string, body: unknown) =>
+    call(path, { method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify(body) });
+  const describe = (id: string) => client.workflow.getHandle(ids.job(id)).describe();
+  const view = async (id: string) => (await describe(id)).memo?.view as JobView;
+  const openWorkflows = async () => {
+    const open: string[] = [];
+    for await (const { workflowId } of client.workflow.list({ query: "ExecutionStatus = 'Running'" })) open.push(workflowId);
+    return open;
+  };
+
+  return {
+    post,
+    get: (path: string) => call(path),
+    view,
+    async submit(body: Record<string, unknown> = { text: "Hello from the tests." }) {
+      const answer = await post("/csm", body);
+      assert.equal(answer.status, 200, JSON.stringify(answer.body));
+      return answer.body.id as string;
+    },
+    untilState: (id: string, state: string) =>
+      eventually(`job ${id} is ${state}`, async () => {
+        const found = await view(id);
+        return found.state === state ? found : undefined;
+      }),
+    untilClosed: (id: string) =>
+      eventually(`job ${id} is closed`, async () => {
+        const { status } = await describe(id);
+        return status.name === "RUNNING" ? undefined : status.name;
+      }),
+    async close() {
+      simulator.clearFaults();
+      try {
+        if (stack.finished !== undefined) await leaveNothingBehind();
+      } finally {
+        await stack.stop();
+        const left = await readdir(config.outputDir).catch(() => []);
+        await rm(folder, { recursive: true, force: true });
+        assert.deepEqual(left, [], "temporary files are left");
+      }
+    },
+  };
+
+  /** Cancelled managers stop their instances; then nothing but the endless loops may be open. */
+  async function leaveNothingBehind(): Promise<void> {
+    await eventually("only pool and reconciler are open", async () => {
+      const open = await openWorkflows();
+      for (const id of open.filter((name) => /^gpu-(?!pool)/.test(name))) await client.workflow.getHandle(id).cancel();
+      return open.every((id) => /^(gpu-pool-|reconcile-gpus)/.test(id)) ? true : undefined;
+    });
+    const running = simulator.instances().filter((instance) => instance.ended === undefined);
+    assert.deepEqual(running, [], "instances still run");
+  }
+}
