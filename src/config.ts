@@ -185,10 +185,7 @@ const list = z.string().transform((text) =>
 const url = z.url({ protocol: /^https?$/ }).transform((text) => text.replace(/\/+$/, ""));
 const text = z.string().min(1);
 const pools = z.string().transform((value, context): Record<string, PoolConfig> => {
-  const shape = z.record(
-    z.string(),
-    z.object({ max: count }),
-  );
+  const shape = z.record(z.string(), z.object({ max: count }));
   try {
     return shape.parse(JSON.parse(value));
   } catch {
@@ -418,7 +415,12 @@ function temporalTls(env: Environment): TemporalTls | undefined {
 function storageConfig(env: Environment): StorageConfig {
   const kind = env.STORAGE ?? (env.MINIO_ENDPOINT === undefined ? "filesystem" : "s3");
   if (kind === "filesystem") {
-    return { kind, dir: env.STORAGE_DIR ?? `${env.C3_RENDER_DATA_DIR}/objects`, shared: env.STORAGE_SHARED, linkSecret: env.FILES_SECRET };
+    return {
+      kind,
+      dir: env.STORAGE_DIR ?? `${env.C3_RENDER_DATA_DIR}/objects`,
+      shared: env.STORAGE_SHARED,
+      linkSecret: env.FILES_SECRET,
+    };
   }
   const endpoint = env.MINIO_ENDPOINT;
   const schemed = endpoint === undefined || /^https?:\/\//.test(endpoint);

@@ -11,7 +11,9 @@ import type { Logger } from "./log.ts";
 export function refuseHalfAStack(config: Config): void {
   const problems: string[] = [];
   if (config.gpu.provider === undefined) {
-    problems.push("C3_API_KEY: is needed to rent GPUs (or GPU_PROVIDER=simulator, with C3_API_URL of a running simulator)");
+    problems.push(
+      "C3_API_KEY: is needed to rent GPUs (or GPU_PROVIDER=simulator, with C3_API_URL of a running simulator)",
+    );
   }
   if (config.storage.kind === "filesystem" && !config.storage.shared) {
     problems.push("STORAGE: files must be shared by API and workers: set MINIO_ENDPOINT, or STORAGE_SHARED=true");

@@ -1,7 +1,7 @@
 import { createReadStream, createWriteStream } from "node:fs";
 import { join } from "node:path";
 import { pipeline } from "node:stream/promises";
-import { activityInfo, ApplicationFailure, cancellationSignal, log } from "@temporalio/activity";
+import { ApplicationFailure, activityInfo, cancellationSignal, log } from "@temporalio/activity";
 import { fileTypeFromFile } from "file-type";
 import { TooLarge, UnsafeUrl } from "../clients/safeFetch.ts";
 import type { JobSpec } from "../jobs/job.ts";
@@ -29,7 +29,9 @@ export function createDownloadInputs({ config, store, safeFetch, media }: Activi
       if (status !== 200) {
         body.destroy();
         const message = `${field}: the server answered ${status}`;
-        throw status >= 500 || status === 429 ? ApplicationFailure.retryable(message, "DownloadFailed") : invalid(message);
+        throw status >= 500 || status === 429
+          ? ApplicationFailure.retryable(message, "DownloadFailed")
+          : invalid(message);
       }
       await pipeline(body, createWriteStream(file), { signal });
     } catch (error) {
@@ -45,7 +47,9 @@ export function createDownloadInputs({ config, store, safeFetch, media }: Activi
     const probe = await media.probe(file, signal);
     if (probe?.hasSound !== true) {
       const type = await fileTypeFromFile(file);
-      throw invalid(`${field}: ${probe === undefined ? `this is ${type?.mime ?? "no media file"}, not audio` : "there is no sound in it"}`);
+      throw invalid(
+        `${field}: ${probe === undefined ? `this is ${type?.mime ?? "no media file"}, not audio` : "there is no sound in it"}`,
+      );
     }
     const { durationSeconds } = probe;
     if (durationSeconds !== undefined && durationSeconds > maxAudioSeconds) {
@@ -54,7 +58,12 @@ export function createDownloadInputs({ config, store, safeFetch, media }: Activi
     return durationSeconds;
   }
 
-  async function referenceVoice(jobId: string, url: string, folder: string, signal: AbortSignal): Promise<PreparedInput> {
+  async function referenceVoice(
+    jobId: string,
+    url: string,
+    folder: string,
+    signal: AbortSignal,
+  ): Promise<PreparedInput> {
     const field = "reference_audio_url";
     const original = join(folder, `${jobId}_input`);
     const prepared = join(folder, `${jobId}_input.mp3`);

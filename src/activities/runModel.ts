@@ -1,4 +1,4 @@
-import { activityInfo, ApplicationFailure, cancellationSignal, log } from "@temporalio/activity";
+import { ApplicationFailure, activityInfo, cancellationSignal, log } from "@temporalio/activity";
 import { CancelledFailure } from "@temporalio/common";
 import { GradioAborted, GradioFailure, type GradioFailureKind } from "../clients/gradio.ts";
 import type { Lease } from "../gpus/types.ts";

@@ -29,7 +29,10 @@ export function createUploadResult({ config, store }: Pick<ActivityDeps, "config
     const found = typed.fileType?.mime;
     if (found !== mimeType) {
       typed.destroy();
-      throw ApplicationFailure.retryable(`the node sent ${found ?? "something else"} instead of ${mimeType}`, "WrongFile");
+      throw ApplicationFailure.retryable(
+        `the node sent ${found ?? "something else"} instead of ${mimeType}`,
+        "WrongFile",
+      );
     }
     const whole = wholeLength(response.headers.get("content-length"));
     const [, bytes] = await Promise.all([

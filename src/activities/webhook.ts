@@ -23,7 +23,11 @@ export interface WebhookAttempt {
 const LINK_SECONDS = 7 * 24 * 3600;
 const GONE = 410;
 
-export function createAttemptWebhook({ config, store, safeFetch }: Pick<ActivityDeps, "config" | "store" | "safeFetch">) {
+export function createAttemptWebhook({
+  config,
+  store,
+  safeFetch,
+}: Pick<ActivityDeps, "config" | "store" | "safeFetch">) {
   const { secret, timeoutMs } = config.webhook;
   return {
     /** Posts a job's ending to its caller, once. What the receiver does is a result, not an error. */

@@ -9,15 +9,14 @@ import { listen } from "./server.ts";
 
 const CLOSE_GRACE_MS = 10_000;
 
-/** The process of `npm run api`: serves until SIGTERM or SIGINT; a second one leaves at once. */
+/** The process of `npm run api`: answers until SIGTERM or SIGINT, then lets requests under way finish. */
 async function main(): Promise<void> {
   const config = loadConfig(process.env);
   refuseHalfAStack(config);
   const log = createLogger(config.logLevel);
   await ensureNamespace(config.temporal);
   const client = await connectClient(config);
-  const store = createObjectStore(config.storage, "");
-  await store.ensureReady();
+  const store = createObjectStore(config.storage, config.api.publicUrl ?? "");
   const server = await listen(createApp({ config, client, store, log }), config.api, log);
   await stopOnSignal(log, async () => {
     await server.close(CLOSE_GRACE_MS);

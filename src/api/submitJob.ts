@@ -4,10 +4,12 @@ import { TypedSearchAttributes } from "@temporalio/common";
 import type { Config } from "../config.ts";
 import { initialView, type JobSpec } from "../jobs/job.ts";
 import type { Priority } from "../jobs/submission.ts";
+import { namesPrivateAddress } from "../net/addresses.ts";
 import { searchAttributes, taskQueues } from "../temporal.ts";
 import { ids } from "../workflows/ids.ts";
 import type { renderJob } from "../workflows/renderJob.ts";
 import type { ApiDeps } from "./context.ts";
+import { invalidBody } from "./errors.ts";
 import { temporalCall } from "./temporalCall.ts";
 
 /** The deadlines of a job end it from inside, with cleanup; the server's own only catches what they miss. */
@@ -22,8 +24,12 @@ interface Submission {
   metadata?: Record<string, unknown> | undefined;
 }
 
-/** The part of a job that does not depend on its type. */
+/**
+ * The part of a job that does not depend on its type.
+ * @throws HttpError 400 for a webhook to a literal private address; names are checked when they are used
+ */
 export function acceptJob(body: Submission, tenant: string, config: Config) {
+  requirePublic("notify_url", body.notify_url, config.trustedOrigins);
   const createdAt = Date.now();
   return {
     id: randomUUID(),
@@ -35,6 +41,13 @@ export function acceptJob(body: Submission, tenant: string, config: Config) {
     ...(body.notify_url !== undefined && { notifyUrl: body.notify_url }),
     ...(body.metadata !== undefined && { metadata: body.metadata }),
   };
+}
+
+function requirePublic(field: string, value: string | undefined, trustedOrigins: string[]): void {
+  if (value === undefined) return;
+  const url = new URL(value);
+  if (trustedOrigins.includes(url.origin) || !namesPrivateAddress(url)) return;
+  throw invalidBody({ [field]: "must not lead to a private address" });
 }
 
 /**

@@ -101,7 +101,10 @@ async function connect({ appUrl, apiKey, signal }: GradioCall): Promise<GuardedG
 }
 
 /** A failed upload is silent in the library, and the app then goes on without the file. */
-async function upload(client: GuardedGradioClient, { appUrl, files = {} }: GradioCall): Promise<Record<string, object>> {
+async function upload(
+  client: GuardedGradioClient,
+  { appUrl, files = {} }: GradioCall,
+): Promise<Record<string, object>> {
   const uploaded: Record<string, object> = {};
   for (const [name, file] of Object.entries(files)) {
     const { error, files: [path] = [] } = await client.upload_files(appUrl.replace(/\/$/, ""), [file]);

@@ -1,9 +1,9 @@
-import { type LookupFunction, isIP } from "node:net";
 import { lookup as systemLookup } from "node:dns";
+import { isIP, type LookupFunction } from "node:net";
 import { Readable } from "node:stream";
 import { Agent, buildConnector, type Dispatcher, fetch, type Headers, type Response } from "undici";
-import { isPublicAddress } from "../net/addresses.ts";
 import { withoutQuery } from "../log.ts";
+import { isPublicAddress } from "../net/addresses.ts";
 
 export interface GetOptions {
   maxBytes: number;
@@ -95,7 +95,8 @@ export function createSafeFetch({ trustedOrigins, lookup = systemLookup }: SafeF
           return { status: response.status, headers: response.headers, body: limited(response, maxBytes) };
         }
         await response.body?.cancel();
-        if (redirects >= maxRedirects) throw new UnsafeUrl(`${withoutQuery(text)} redirects more than ${maxRedirects} times`);
+        if (redirects >= maxRedirects)
+          throw new UnsafeUrl(`${withoutQuery(text)} redirects more than ${maxRedirects} times`);
         url = parse(location, url);
       }
     },

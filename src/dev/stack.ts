@@ -63,7 +63,12 @@ export async function startStack(options: StackOptions): Promise<Stack> {
 
 function simulate({ config, renderSeconds }: StackOptions): Promise<Simulator> {
   const { ffmpegPath, ffprobePath } = config;
-  return startSimulator({ ...config.simulator, ffmpegPath, ffprobePath, ...(renderSeconds !== undefined && { renderSeconds }) });
+  return startSimulator({
+    ...config.simulator,
+    ffmpegPath,
+    ffprobePath,
+    ...(renderSeconds !== undefined && { renderSeconds }),
+  });
 }
 
 /** The simulator's samples and receivers, and our own files, are inputs and targets although they are local. */

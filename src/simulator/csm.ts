@@ -4,7 +4,7 @@ import { stat, writeFile } from "node:fs/promises";
 import { basename, join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
 import { z } from "zod";
-import { GradioError, type GradioApp, type MadeFile, type Run } from "./gradio.ts";
+import { type GradioApp, GradioError, type MadeFile, type Run } from "./gradio.ts";
 import type { Journal, Render } from "./journal.ts";
 import { type Media, type Pcm, SAMPLE_RATE } from "./media.ts";
 import { pitchOf } from "./pitch.ts";

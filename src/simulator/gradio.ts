@@ -128,9 +128,12 @@ export function createGradioServer(simulation: Simulation, app: GradioApp, node:
   function next(): void {
     if (running !== undefined || down) return;
     const event = queue.shift();
-    queue.forEach((waiting, rank) => announce(waiting, rank));
+    for (const [rank, waiting] of queue.entries()) announce(waiting, rank);
     if (event === undefined) return;
-    if (event.dead) return next();
+    if (event.dead) {
+      next();
+      return;
+    }
     running = event;
     void execute(event).finally(() => {
       if (running === event) running = undefined;
@@ -151,7 +154,8 @@ export function createGradioServer(simulation: Simulation, app: GradioApp, node:
     if (complaint !== undefined) return finish(event, { error: complaint }, false);
     send(event.session, { msg: "process_starts", event_id: id, eta: 10 });
     try {
-      if (faults.take(target(`${API}/run`), ["render_error"])) throw new GradioError("Generation failed: a fault of the simulator");
+      if (faults.take(target(`${API}/run`), ["render_error"]))
+        throw new GradioError("Generation failed: a fault of the simulator");
       const files = await app.run({ id, node, arguments: args, progress: (...step) => progress(event, ...step) });
       const seconds = (performance.now() - startedAt) / 1000;
       const data = await Promise.all(files.map(describeFile));
@@ -281,7 +285,12 @@ function pathOf(value: unknown): unknown {
 }
 
 function configOf({ endpoint, parameters }: GradioApp, root: string) {
-  const component = (id: number, type: string, name: string) => ({ id, type, props: { name }, component_class_id: `${id}` });
+  const component = (id: number, type: string, name: string) => ({
+    id,
+    type,
+    props: { name },
+    component_class_id: `${id}`,
+  });
   const inputs = parameters.map((_, index) => index + 1);
   const output = parameters.length + 1;
   const dependency = {
@@ -336,6 +345,8 @@ function infoOf({ endpoint, parameters }: GradioApp) {
     component,
     example_input: null,
   }));
-  const returns = [{ label: "output", type: {}, component: "Audio", python_type: { type: "filepath", description: "" } }];
+  const returns = [
+    { label: "output", type: {}, component: "Audio", python_type: { type: "filepath", description: "" } },
+  ];
   return { named_endpoints: { [endpoint]: { parameters: described, returns } }, unnamed_endpoints: {} };
 }

@@ -14,7 +14,12 @@ export function createHooks() {
   const journals = new Map<string, Delivery[]>();
   return {
     /** The first `failures` deliveries are refused. */
-    receive(name: string, headers: Record<string, string>, body: string, { failures }: { failures: number }): 200 | 503 {
+    receive(
+      name: string,
+      headers: Record<string, string>,
+      body: string,
+      { failures }: { failures: number },
+    ): 200 | 503 {
       const journal = journals.get(name) ?? [];
       journals.set(name, journal);
       const status = journal.length < failures ? 503 : 200;

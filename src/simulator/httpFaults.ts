@@ -4,7 +4,8 @@ import type { Context, MiddlewareHandler } from "hono";
 import type { Simulation, SimulatorEnv } from "./env.ts";
 import type { FaultTarget, Service } from "./faults.ts";
 
-const HTML_PAGE = "<!DOCTYPE html><html><head><title>503 Service Unavailable</title></head><body><h1>Error</h1></body></html>";
+const HTML_PAGE =
+  "<!DOCTYPE html><html><head><title>503 Service Unavailable</title></head><body><h1>Error</h1></body></html>";
 
 /** Records every request of a service, and makes it fail where a fault says so. */
 export function faulty({ faults, journal }: Simulation, service: Service): MiddlewareHandler<SimulatorEnv> {

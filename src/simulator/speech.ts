@@ -44,7 +44,8 @@ export function createSpeech() {
 
   function synthesize(voice: FliteVoice, text: string): Promise<Pcm> {
     worker ??= start();
-    const request: SpeechRequest = { id: (lastId += 1), voice, text };
+    lastId += 1;
+    const request: SpeechRequest = { id: lastId, voice, text };
     const answer = new Promise<Pcm>((resolve, reject) => waiting.set(request.id, { resolve, reject }));
     worker.postMessage(request);
     return answer;

@@ -12,7 +12,11 @@ export interface BuiltActivities {
 }
 
 /** The activities of a worker process, over the real services. */
-export async function buildActivities(config: Config, client: Client, env: NodeJS.ProcessEnv): Promise<BuiltActivities> {
+export async function buildActivities(
+  config: Config,
+  client: Client,
+  env: NodeJS.ProcessEnv,
+): Promise<BuiltActivities> {
   const { apiUrl, apiKey = "", timeoutMs } = config.comput3;
   const safeFetch = createSafeFetch({ trustedOrigins: config.trustedOrigins });
   const store = createObjectStore(config.storage, config.api.publicUrl ?? `http://127.0.0.1:${config.api.port}`);

@@ -1,7 +1,9 @@
 import assert from "node:assert/strict";
 import { randomUUID } from "node:crypto";
+import { Readable } from "node:stream";
 import type { Client } from "@temporalio/client";
 import { initialView, type JobSpec, type JobView } from "../../src/jobs/job.ts";
+import { keys } from "../../src/storage/keys.ts";
 import { searchAttributes } from "../../src/temporal.ts";
 import { ids } from "../../src/workflows/ids.ts";
 import { connectTestClient, startTestApi, type TestApi } from "./support.ts";
@@ -200,6 +202,44 @@ describe("a job, with no worker running", () => {
     const { status, body } = await answer(api.post(`/job/${id}`, { status: "cancelled" }));
     assert.deepEqual([status, body], [200, { message: `Job ${id} already success` }]);
     await handleOf(id).terminate();
+  });
+
+  it("gives its file by a link that needs no key, or leads there", async () => {
+    const key = keys.result(randomUUID(), "mp3");
+    await api.store.put(key, Readable.from(["sound"]), { contentType: "audio/mpeg" });
+    const id = await show({ state: "success", files: [{ key, mimeType: "audio/mpeg", bytes: 5 }] });
+    assert.deepEqual((await answer(api.fetch(`/status/${id}`))).body, { id, status: "success" });
+    const { status, body } = await answer(api.fetch(`/result/${id}`));
+    assert.equal(status, 200);
+    assert.deepEqual(Object.keys(body), ["id", "status", "result_url"]);
+    const url = String(body.result_url);
+    assert.ok(url.startsWith(`${api.url}/files/${key}?`), url);
+    assert.equal(await (await fetch(url)).text(), "sound");
+    const sevenDays = Date.now() / 1000 + 7 * 24 * 3600;
+    assert.ok(Math.abs(Number(new URL(url).searchParams.get("expires")) - sevenDays) < 60);
+    const redirect = await api.fetch(`/api/v0/result/${id}?redirect=1`);
+    assert.equal(redirect.status, 302);
+    assert.equal(await (await fetch(redirect.headers.get("Location") ?? "")).text(), "sound");
+    await handleOf(id).terminate();
+  });
+
+  it("may tell a receiver at a trusted origin", async () => {
+    const trusting = await startTestApi({ client, env: { TRUSTED_ORIGINS: "http://127.0.0.1:9" } });
+    const submission = { text: "Hello.", notify_url: "http://127.0.0.1:9/hook" };
+    assert.equal((await trusting.post("/csm", submission)).status, 200);
+    assert.equal((await api.post("/csm", submission)).status, 400);
+    await trusting.close();
+  });
+
+  it("makes the service not ready, and the answer says why", async () => {
+    const { status, body } = await answer(fetch(`${api.url}/readyz`));
+    assert.equal(status, 503);
+    assert.equal(body.code, "not_ready");
+    assert.deepEqual(body.missing, [
+      "no worker polls the task queue c3-render for workflows",
+      "no worker polls the task queue c3-render for activities",
+      "no worker polls the task queue c3-render-gpu for activities",
+    ]);
   });
 
   it("is no job when its workflow is of another kind", async () => {

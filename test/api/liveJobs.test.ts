@@ -4,18 +4,19 @@ import { fileURLToPath } from "node:url";
 import { Context } from "@temporalio/activity";
 import type { Client } from "@temporalio/client";
 import { NativeConnection, Worker } from "@temporalio/worker";
+import { taskQueues } from "../../src/temporal.ts";
 import { ids } from "../../src/workflows/ids.ts";
 import { eventually } from "../support/eventually.ts";
 import { testLog } from "../support/runtime.ts";
 import { connectTestClient, startTestApi, type TestApi } from "./support.ts";
 
 describe("a job that a worker works on", () => {
-  const taskQueue = `api-${randomUUID()}`;
+  const taskQueue = taskQueues.main;
   const completeBy = "2026-01-01T00:00:00.000Z";
   let client: Client;
   let api: TestApi;
-  let worker: Worker;
-  let working: Promise<void>;
+  let workers: Worker[] = [];
+  let working: Promise<unknown>;
   let connection: NativeConnection;
   let endModel = () => {};
 
@@ -25,30 +26,29 @@ describe("a job that a worker works on", () => {
     client = temporal.client;
     api = await startTestApi({ client });
     connection = await NativeConnection.connect({ address: temporal.address });
-    worker = await Worker.create({
-      connection,
-      namespace: client.options.namespace,
-      taskQueue,
-      workflowsPath: fileURLToPath(import.meta.resolve("./standIns.ts")),
-      activities: {
-        async runModel() {
-          Context.current().heartbeat({ progress: 0.4, detail: "speaking" });
-          await new Promise<void>((resolve) => {
-            endModel = resolve;
-          });
-        },
-      },
-    });
-    working = worker.run();
+    const common = { connection, namespace: client.options.namespace };
+    const workflowsPath = fileURLToPath(new URL("./standIns.ts", import.meta.url));
+    workers = [
+      await Worker.create({ ...common, taskQueue, workflowsPath, activities: { runModel } }),
+      await Worker.create({ ...common, taskQueue: taskQueues.gpu, activities: { runModel } }),
+    ];
+    working = Promise.all(workers.map((worker) => worker.run()));
   });
   after(async () => {
     endModel();
-    worker.shutdown();
+    for (const worker of workers) worker.shutdown();
     await working;
     await connection.close();
     await api.close();
     await client.connection.close();
   });
+
+  async function runModel(): Promise<void> {
+    Context.current().heartbeat({ progress: 0.4, detail: "speaking" });
+    await new Promise<void>((resolve) => {
+      endModel = resolve;
+    });
+  }
 
   const viewOf = (id: string, state: "queued" | "running", stage: string) => ({
     id,
@@ -76,6 +76,14 @@ describe("a job that a worker works on", () => {
     assert.deepEqual(await statusOf(id), { id, status: "cancelled", error: "no longer needed" });
     const late = await api.post(`/job/${id}`, { status: "failed" });
     assert.deepEqual(await late.json(), { message: `Job ${id} already cancelled` });
+  });
+
+  it("makes the service ready", async () => {
+    const ready = await eventually("the service is ready", async () => {
+      const response = await fetch(`${api.url}/readyz`);
+      return response.status === 200 ? await response.json() : undefined;
+    });
+    assert.deepEqual(ready, { status: "ok" });
   });
 
   it("shows its position in the queue that it waits in", async () => {

@@ -54,6 +54,9 @@ describe("a request that cannot be answered", () => {
       ["metadata that is a list", { ...valid, metadata: [1] }, "metadata", /must be an object/],
       ["too much metadata", { ...valid, metadata: { a: "x".repeat(4096) } }, "metadata", /4096 bytes/],
       ["a notify_url that is none", { ...valid, notify_url: "example.com" }, "notify_url", /http\(s\) URL/],
+      ["a webhook to this machine", { ...valid, notify_url: "http://2130706433/x" }, "notify_url", /private address/],
+      ["a webhook to a private IPv6", { ...valid, notify_url: "http://[fd00::1]/x" }, "notify_url", /private address/],
+      ["a webhook to localhost", { ...valid, notify_url: "http://localhost:8080" }, "notify_url", /private address/],
       ["a list", [], "body", /must be an object/],
       ["null", null, "body", /must be an object/],
       ["a string", '"text"', "body", /must be an object/],
@@ -212,6 +215,17 @@ describe("a request that cannot be answered", () => {
       assert.equal(code, "temporal_unavailable");
       assert.doesNotMatch(error, /127\.0\.0\.1|ECONN|grpc/i);
     }
+  });
+
+  it("says that it is not ready while Temporal cannot be reached", async () => {
+    const response = await fetch(`${api.url}/readyz`);
+    assert.equal(response.status, 503);
+    assert.match(response.headers.get("Retry-After") ?? "", /^\d+$/);
+    assert.deepEqual(((await response.json()) as { missing: string[] }).missing, ["Temporal cannot be reached"]);
+    assert.deepEqual(await (await fetch(`${api.url}/healthz`)).json(), { status: "ok" });
+    const root = (await (await fetch(`${api.url}/api/v0`)).json()) as { status: string; timestamp: string };
+    assert.equal(root.status, "C3 Render API is running");
+    assert.match(root.timestamp, /^\d{4}-.*Z$/);
   });
 
   it("never answers with a 500, whatever the body", async () => {

@@ -1,3 +1,4 @@
+import { randomUUID } from "node:crypto";
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -72,10 +73,10 @@ function unreachableClient(): Client {
   return new Client({ connection: Connection.lazy({ address: "127.0.0.1:1" }) });
 }
 
-/** A client of the run's Temporal server, in a namespace that is ready for jobs. */
+/** A client of the run's Temporal server, in a namespace of its own that is ready for jobs. */
 export async function connectTestClient(): Promise<{ client: Client; address: string }> {
   const { address } = await testTemporal();
-  const { temporal } = loadConfig({ TEMPORAL_ADDRESS: address, TEMPORAL_NAMESPACE: "api-test" });
+  const { temporal } = loadConfig({ TEMPORAL_ADDRESS: address, TEMPORAL_NAMESPACE: `api-${randomUUID()}` });
   await ensureNamespace(temporal);
   const connection = await Connection.connect({ address });
   return { client: new Client({ connection, namespace: temporal.namespace }), address };

@@ -3,10 +3,14 @@ import { randomUUID } from "node:crypto";
 import { mkdtemp, readdir, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { submitJob } from "../../src/api/submitJob.ts";
 import { type Config, loadConfig } from "../../src/config.ts";
 import { type Stack, startStack } from "../../src/dev/stack.ts";
 import { freePort } from "../../src/dev/temporalServer.ts";
-import type { JobView } from "../../src/jobs/job.ts";
+import { csmSchema } from "../../src/jobs/csm.ts";
+import type { JobSpec, JobView } from "../../src/jobs/job.ts";
+import { createObjectStore } from "../../src/storage/index.ts";
+import { keys } from "../../src/storage/keys.ts";
 import type { Simulator } from "../../src/simulator/simulator.ts";
 import { bundleWorkflows } from "../../src/workers/workers.ts";
 import { ids } from "../../src/workflows/names.ts";
@@ -32,7 +36,11 @@ export interface TestStack extends Omit<Stack, "simulator"> {
   get(path: string): Promise<{ status: number; body: Record<string, unknown> }>;
   /** Submits a csm job and returns its id. */
   submit(body?: Record<string, unknown>): Promise<string>;
+  /** Starts a job with deadlines that the API would not take, because they are too short for anybody but a test. */
+  start(overrides: Partial<Pick<JobSpec, "completeBy" | "maxTimeSeconds" | "notifyUrl">>): Promise<string>;
   view(id: string): Promise<JobView>;
+  /** Keys of the job's inputs that are in the store. */
+  storedInputs(id: string): Promise<string[]>;
   /** Waits until the job is in that state. */
   untilState(id: string, state: string): Promise<JobView>;
   /** Waits until the job's workflow has closed, and says how. */
@@ -105,7 +113,8 @@ function helpers(stack: Stack, simulator: Simulator, folder: string) {
   const view = async (id: string) => (await describe(id)).memo?.view as JobView;
   const openWorkflows = async () => {
     const open: string[] = [];
-    for await (const { workflowId } of client.workflow.list({ query: "ExecutionStatus = 'Running'" })) open.push(workflowId);
+    for await (const { workflowId } of client.workflow.list({ query: "ExecutionStatus = 'Running'" }))
+      open.push(workflowId);
     return open;
   };
 
@@ -117,6 +126,23 @@ function helpers(stack: Stack, simulator: Simulator, folder: string) {
       const answer = await post("/csm", body);
       assert.equal(answer.status, 200, JSON.stringify(answer.body));
       return answer.body.id as string;
+    },
+    async start(overrides: Partial<JobSpec>) {
+      const now = Date.now();
+      const input = csmSchema({ maxTimeSeconds: 1200, completeInSeconds: 3600, maxTextChars: 1000 }).parse({
+        text: "A job with short deadlines.",
+      }).input;
+      const times = { createdAt: now, completeBy: now + 3_600_000, maxTimeSeconds: 1200 };
+      const id = randomUUID();
+      const job: JobSpec = { id, type: "csm", input, tenant: "default", priority: "normal", ...times, ...overrides };
+      await submitJob({ client, config }, job);
+      return id;
+    },
+    async storedInputs(id: string) {
+      const found: string[] = [];
+      const store = createObjectStore(config.storage, "");
+      for await (const { key } of store.list(keys.inputsOf(id))) found.push(key);
+      return found;
     },
     untilState: (id: string, state: string) =>
       eventually(`job ${id} is ${state}`, async () => {

@@ -1,51 +1,49 @@
 import { Readable } from "node:stream";
-import { type Context, Hono } from "hono";
-import parseRange from "range-parser";
+import { Hono } from "hono";
 import { opensFile } from "../../storage/fileLinks.ts";
-import { isFilesystemStore } from "../../storage/filesystem.ts";
-import { ObjectNotFound } from "../../storage/objectStore.ts";
+import type { FilesystemStore } from "../../storage/filesystem.ts";
+import { type ObjectInfo, ObjectNotFound, type ObjectStore } from "../../storage/objectStore.ts";
 import type { ApiDeps, ApiEnv } from "../context.ts";
 import { HttpError } from "../errors.ts";
+import { type ByteRange, rangeOf } from "../range.ts";
 
-/** Files of the filesystem store, behind signed links; a store with links of its own has none here. */
+/** The files that signed links lead to; none when the object store serves its own. */
 export function fileRoutes({ store }: ApiDeps) {
   const routes = new Hono<ApiEnv>();
-  if (!isFilesystemStore(store)) return routes;
-
+  if (!servesLinks(store)) return routes;
   return routes.get("/files/:key{.+}", async (c) => {
     const key = c.req.param("key");
     const query = new URL(c.req.url).searchParams;
-    const opened = opensFile(await store.linkSecret(), key, query);
-    if (opened === "expired") throw new HttpError(403, "link_expired", "This link has expired");
-    if (opened === "no") throw new HttpError(403, "link_not_valid", "This link is not valid");
+    const opens = opensFile(await store.linkSecret(), key, query);
+    if (opens === "expired") throw new HttpError(403, "link_expired", "The link has expired");
+    if (opens === "no") throw new HttpError(403, "invalid_link", "The link is not valid");
     const info = await store.head(key);
     if (info === undefined) throw new ObjectNotFound(key);
-    const range = rangeOf(c, info.bytes);
+    const range = rangeOf(c.req.raw.headers, info);
+    const headers = headersOf(info, range, query.get("download"));
+    const status = range === undefined ? 200 : 206;
+    // Nobody would read, and so close, the body of an answer to HEAD.
+    if (c.req.method === "HEAD") return c.body(null, status, headers);
     const { body } = await store.get(key, range && { range });
-    const download = query.get("download");
-    const length = range === undefined ? info.bytes : range.end - range.start + 1;
-    return c.body(Readable.toWeb(body), range === undefined ? 200 : 206, {
-      "Content-Type": info.contentType,
-      "Content-Length": String(length),
-      "Accept-Ranges": "bytes",
-      "Cache-Control": "private, max-age=3600",
-      "Cross-Origin-Resource-Policy": "cross-origin",
-      "Last-Modified": info.lastModified.toUTCString(),
-      ...(download !== null && { "Content-Disposition": `inline; filename="${download.replaceAll(/["\\]/g, "_")}"` }),
-      ...(range && { "Content-Range": `bytes ${range.start}-${range.end}/${info.bytes}` }),
-    });
+    return c.body(Readable.toWeb(body), status, headers);
   });
 }
 
-/** One range is served; several, or something else than bytes, get the whole file, as the RFC allows. */
-function rangeOf(c: Context, bytes: number): { start: number; end: number } | undefined {
-  const header = c.req.header("Range");
-  if (header === undefined) return undefined;
-  const ranges = parseRange(bytes, header);
-  if (ranges === -1) {
-    const headers = { "Content-Range": `bytes */${bytes}` };
-    throw new HttpError(416, "range_not_satisfiable", "There are no such bytes in this file", { headers });
-  }
-  const [range] = ranges === -2 || ranges.type !== "bytes" || ranges.length > 1 ? [] : ranges;
-  return range;
+function servesLinks(store: ObjectStore): store is FilesystemStore {
+  return "linkSecret" in store;
+}
+
+function headersOf(info: ObjectInfo, range: ByteRange | undefined, name: string | null): Record<string, string> {
+  const { bytes, contentType, lastModified } = info;
+  return {
+    "Content-Type": contentType,
+    "Content-Length": String(range === undefined ? bytes : range.end - range.start + 1),
+    ...(range && { "Content-Range": `bytes ${range.start}-${range.end}/${bytes}` }),
+    "Accept-Ranges": "bytes",
+    "Last-Modified": lastModified.toUTCString(),
+    "Content-Disposition": name === null ? "inline" : `attachment; filename="${name}"`,
+    "Cache-Control": "private",
+    "Content-Security-Policy": "default-src 'none'; sandbox",
+    "Cross-Origin-Resource-Policy": "cross-origin",
+  };
 }

@@ -1,0 +1,62 @@
+import { loadConfig } from "../config.ts";
+import { fail } from "../processes.ts";
+import { type Embedded, startEmbedded } from "./embedded.ts";
+import { openManagers } from "./instances.ts";
+
+/** `npm start`: everything on this machine, until Ctrl-C. */
+async function main(): Promise<void> {
+  const say = (line: string) => console.log(line);
+  const config = loadConfig(process.env);
+  const stack = await startEmbedded({ config, env: process.env, say });
+  say(welcome(stack));
+  await Promise.race([stack.finished, untilInterrupted(stack, say)]);
+}
+
+function welcome({ apiUrl, temporalUiUrl, simulator, config }: Embedded): string {
+  const jobs = `${temporalUiUrl}/namespaces/${config.temporal.namespace}/workflows`;
+  const lines = [
+    "",
+    "c3-render is running",
+    `  API              ${apiUrl}`,
+    temporalUiUrl === undefined ? undefined : `  Temporal Web UI  ${jobs}`,
+    simulator === undefined
+      ? undefined
+      : `  Simulator        ${simulator.url} (no C3_API_KEY: GPUs and results are simulated)`,
+    "",
+    `  curl -s ${apiUrl}/csm -H 'Content-Type: application/json' -d '{"text": "Hello from c3-render."}'`,
+    "",
+    "Ctrl-C stops it; unfinished jobs go on at the next start.",
+  ];
+  return lines.filter((line) => line !== undefined).join("\n");
+}
+
+/** Ctrl-C stops cleanly; a second one leaves at once and says what is still paid for. */
+function untilInterrupted(stack: Embedded, say: (line: string) => void): Promise<void> {
+  return new Promise((resolve, reject) => {
+    const begin = () => {
+      say("\nStopping … (once more to leave at once)");
+      for (const signal of ["SIGINT", "SIGTERM"] as const) process.once(signal, () => void leaveAtOnce(stack, say));
+      stack.shutDown().then(() => {
+        say("Stopped.");
+        resolve();
+      }, reject);
+    };
+    for (const signal of ["SIGINT", "SIGTERM"] as const) process.once(signal, begin);
+  });
+}
+
+const ANSWER_WITHIN_MS = 2000;
+
+async function leaveAtOnce({ client, simulator }: Embedded, say: (line: string) => void): Promise<void> {
+  try {
+    const open = await client.withDeadline(Date.now() + ANSWER_WITHIN_MS, () => openManagers(client));
+    const paid = simulator === undefined ? "still paid for" : "simulated, so not paid for";
+    say(open.length === 0 ? "No instance is running." : `Left running (${paid}): ${open.join(", ")}`);
+  } catch (error) {
+    say(`Which instances are still paid for is not known: ${error instanceof Error ? error.message : error}`);
+  } finally {
+    process.exit(1);
+  }
+}
+
+main().catch(fail);

@@ -1,0 +1,22 @@
+import { loadConfig } from "../config.ts";
+import { createLogger } from "../log.ts";
+import { fail, stopOnSignal } from "../processes.ts";
+import { startSimulator } from "./simulator.ts";
+
+/** `npm run simulator`: the simulator alone. */
+async function main(): Promise<void> {
+  const config = loadConfig(process.env);
+  const { ffmpegPath, ffprobePath } = config;
+  const simulator = await startSimulator({ ...config.simulator, ffmpegPath, ffprobePath });
+  console.log(
+    [
+      `The simulator is running on ${simulator.url}. API and worker use it with`,
+      `  GPU_PROVIDER=simulator C3_API_URL=${simulator.comput3Url} C3_API_KEY=${simulator.apiKey}`,
+      `  NODE_URL_TEMPLATE=${simulator.nodeUrlTemplate} TRUSTED_ORIGINS=${simulator.url}`,
+    ].join("\n"),
+  );
+  const log = createLogger(config.logLevel);
+  await stopOnSignal(log, () => simulator.close());
+}
+
+main().catch(fail);
