@@ -66,7 +66,7 @@ function isTemporalTrouble(error: unknown): boolean {
 /** Answers with the error envelope, and logs what is our own fault. */
 export function errorResponse(error: unknown, c: Context<ApiEnv>, log: Logger): Response {
   const http = toHttpError(error);
-  if (http.status >= 500) log.error({ err: error, requestId: c.var.requestId }, http.message);
+  if (http.status >= 500 && error !== http) log.error({ err: error, requestId: c.var.requestId }, http.message);
   const body = { error: http.message, code: http.code, request_id: c.var.requestId, ...http.details.body };
   return c.json(body, http.status, http.details.headers);
 }

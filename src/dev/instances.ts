@@ -1,9 +1,12 @@
 import { setTimeout as delay } from "node:timers/promises";
 import { type Client, WorkflowNotFoundError } from "@temporalio/client";
+import { z } from "zod";
 import { drain, resizePool } from "../workflows/messages.ts";
 import { ids } from "../workflows/names.ts";
 import type { Say } from "./binaries.ts";
 
+const managerMemo = z.object({ gpu: z.object({ state: z.string() }) });
+const LOOK_EVERY_MS = 100;
 const MANAGERS = "WorkflowType = 'gpuManager' AND ExecutionStatus = 'Running'";
 const POOLS = "WorkflowType = 'gpuPool' AND ExecutionStatus = 'Running'";
 
@@ -16,19 +19,18 @@ export async function releaseInstances(client: Client, say: Say): Promise<void> 
   for (const poolId of await idsOf(client, POOLS)) {
     await client.workflow.getHandle(poolId).signal(resizePool, { paused: true });
   }
-  let told = new Set<string>();
+  const told = new Set<string>();
   for (;;) {
-    const managers = await idsOf(client, MANAGERS);
-    if (managers.length === 0) return;
-    const waited = managers.filter((gpuId) => !told.has(gpuId));
-    if (waited.length > 0)
-      say(`Stopping ${waited.length} GPU instance${waited.length > 1 ? "s" : ""} first: ${waited.join(", ")}`);
-    for (const gpuId of waited)
-      await unlessClosed(
-        client.workflow.getHandle(gpuId).signal(drain, { now: true, reason: "the service shuts down" }),
-      );
-    told = new Set(managers);
-    await delay(100);
+    const instances = await openInstances(client);
+    if (instances.length === 0) return;
+    const fresh = instances.filter((gpuId) => !told.has(gpuId));
+    if (fresh.length > 0) say(`Stopping ${fresh.length} GPU instance(s) first: ${fresh.join(", ")}`);
+    for (const gpuId of fresh) {
+      told.add(gpuId);
+      const request = { now: true, reason: "the service shuts down" };
+      await unlessClosed(client.workflow.getHandle(gpuId).signal(drain, request));
+    }
+    await delay(LOOK_EVERY_MS);
   }
 }
 
@@ -39,9 +41,13 @@ export async function resumePools(client: Client, gpuTypes: readonly string[]): 
   }
 }
 
-/** The instances that are still paid for. */
-export async function openManagers(client: Client): Promise<string[]> {
-  return await idsOf(client, MANAGERS);
+/** The instances that are still paid for, by the id of their manager; one that is stopped may take a moment to close. */
+export async function openInstances(client: Client): Promise<string[]> {
+  const found: string[] = [];
+  for await (const { workflowId, memo } of client.workflow.list({ query: MANAGERS })) {
+    if (managerMemo.safeParse(memo).data?.gpu.state !== "stopped") found.push(workflowId);
+  }
+  return found;
 }
 
 async function idsOf(client: Client, query: string): Promise<string[]> {

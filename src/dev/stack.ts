@@ -74,9 +74,11 @@ function simulate({ config, renderSeconds }: StackOptions): Promise<Simulator> {
 /** The simulator's samples and receivers, and our own files, are inputs and targets although they are local. */
 function withSimulator(config: Config, simulator: Simulator | undefined): Config {
   if (simulator === undefined) return config;
+  const bootDelayMs = Math.min(config.gpu.bootDelayMs, config.simulator.launchSeconds * 1000);
   const { comput3Url: apiUrl, apiKey, nodeUrlTemplate, comfyuiUrlTemplate } = simulator;
   return {
     ...config,
+    gpu: { ...config.gpu, bootDelayMs },
     comput3: { ...config.comput3, apiUrl, apiKey, nodeUrlTemplate, comfyuiUrlTemplate },
     trustedOrigins: [...config.trustedOrigins, simulator.url, `http://127.0.0.1:${config.api.port}`],
   };

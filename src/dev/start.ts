@@ -1,7 +1,7 @@
 import { loadConfig } from "../config.ts";
 import { fail } from "../processes.ts";
 import { type Embedded, startEmbedded } from "./embedded.ts";
-import { openManagers } from "./instances.ts";
+import { openInstances } from "./instances.ts";
 
 /** `npm start`: everything on this machine, until Ctrl-C. */
 async function main(): Promise<void> {
@@ -49,7 +49,7 @@ const ANSWER_WITHIN_MS = 2000;
 
 async function leaveAtOnce({ client, simulator }: Embedded, say: (line: string) => void): Promise<void> {
   try {
-    const open = await client.withDeadline(Date.now() + ANSWER_WITHIN_MS, () => openManagers(client));
+    const open = await client.withDeadline(Date.now() + ANSWER_WITHIN_MS, () => openInstances(client));
     const paid = simulator === undefined ? "still paid for" : "simulated, so not paid for";
     say(open.length === 0 ? "No instance is running." : `Left running (${paid}): ${open.join(", ")}`);
   } catch (error) {
