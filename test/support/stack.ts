@@ -9,9 +9,9 @@ import { type Stack, startStack } from "../../src/dev/stack.ts";
 import { freePort } from "../../src/dev/temporalServer.ts";
 import { csmSchema } from "../../src/jobs/csm.ts";
 import type { JobSpec, JobView } from "../../src/jobs/job.ts";
+import type { Simulator } from "../../src/simulator/simulator.ts";
 import { createObjectStore } from "../../src/storage/index.ts";
 import { keys } from "../../src/storage/keys.ts";
-import type { Simulator } from "../../src/simulator/simulator.ts";
 import { bundleWorkflows } from "../../src/workers/workers.ts";
 import { ids } from "../../src/workflows/names.ts";
 import { eventually } from "./eventually.ts";
@@ -26,6 +26,8 @@ export interface TestStackOptions {
   renderSeconds?: number;
   env?: Record<string, string>;
   withoutWorker?: boolean;
+  /** A server of the test's own. */
+  temporalAddress?: string;
   /** Comput3's calls. */
   timeoutMs?: number;
 }
@@ -53,9 +55,9 @@ let bundle: ReturnType<typeof bundleWorkflows> | undefined;
 
 export async function startTestStack(options: TestStackOptions = {}): Promise<TestStack> {
   const log = testLog();
-  const temporal = await testTemporal();
+  const address = options.temporalAddress ?? (await testTemporal()).address;
   const folder = await mkdtemp(join(tmpdir(), "c3-render-test-"));
-  const config = await testConfig(options, temporal.address, folder);
+  const config = await testConfig(options, address, folder);
   bundle ??= bundleWorkflows();
   const { renderSeconds, withoutWorker } = options;
   const stack = await startStack({

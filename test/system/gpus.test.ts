@@ -1,0 +1,137 @@
+import assert from "node:assert/strict";
+import { resizePool } from "../../src/workflows/messages.ts";
+import { ids } from "../../src/workflows/names.ts";
+import { eventually } from "../support/eventually.ts";
+import { startTestStack, type TestStack, type TestStackOptions } from "../support/stack.ts";
+
+describe("GPUs", () => {
+  let stack: TestStack;
+  const start = async (options: TestStackOptions = {}) => {
+    stack = await startTestStack(options);
+    return stack;
+  };
+  afterEach(() => stack.close());
+
+  const running = () => stack.simulator.instances().filter((instance) => instance.ended === undefined);
+  const launches = () => stack.simulator.calls().filter((call) => call.path.endsWith("/launch"));
+  const succeed = async (text: string) => {
+    const id = await stack.submit({ text });
+    await stack.untilState(id, "success");
+    return id;
+  };
+
+  it("are shared: two jobs in a row run on one instance", async () => {
+    await start();
+    const first = await succeed("One.");
+    const second = await succeed("Two.");
+    assert.equal((await stack.view(first)).gpu?.id, (await stack.view(second)).gpu?.id);
+    assert.equal(stack.simulator.instances().length, 1);
+  });
+
+  it("are two for two jobs at once", async () => {
+    await start({ renderSeconds: 2 });
+    const jobs = [await stack.submit({ text: "One." }), await stack.submit({ text: "Two." })];
+    await Promise.all(jobs.map((id) => stack.untilState(id, "success")));
+    assert.equal(stack.simulator.instances().length, 2);
+    const views = await Promise.all(jobs.map((id) => stack.view(id)));
+    assert.equal(new Set(views.map((view) => view.gpu?.node)).size, 2);
+  });
+
+  it("are never more than the limit", async () => {
+    await start({ renderSeconds: 0.5, gpu: { pools: { "media:fast": { max: 2 } } } });
+    const jobs = await Promise.all(Array.from({ length: 6 }, (_, n) => stack.submit({ text: `Job ${n}.` })));
+    await Promise.all(jobs.map((id) => stack.untilState(id, "success")));
+    assert.equal(stack.simulator.instances().length, 2);
+  });
+
+  it("are stopped once when nobody needed them for the idle timeout, counted from the end of the last job", async () => {
+    await start({ gpu: { idleTimeoutMs: 1500 }, renderSeconds: 2 });
+    await succeed("One.");
+    const { finishedAt } = stack.simulator.renders()[0]!;
+    await eventually("the instance is stopped", () => running().length === 0);
+    const stops = stack.simulator.calls().filter((call) => call.path.endsWith("/stop"));
+    assert.equal(stops.length, 1);
+    assert.ok(stops[0]!.at - finishedAt! >= 1500, "it was stopped before the idle timeout was over");
+    await succeed("Another one is launched when it is needed.");
+    assert.equal(stack.simulator.instances().length, 2);
+  });
+
+  it("cost no second instance when the answer to a launch is lost", async () => {
+    await start();
+    stack.simulator.fault({ service: "comput3", path: "/launch", action: "drop_reply", times: 1 });
+    await succeed("One.");
+    assert.equal(launches().length, 1);
+    assert.equal(stack.simulator.instances().length, 1);
+  });
+
+  it("cost a second instance only for a moment when the answer to a launch comes too late", async () => {
+    await start({ timeoutMs: 300 });
+    stack.simulator.fault({ service: "comput3", path: "/launch", action: "delay", delay_ms: 1000, times: 1 });
+    await succeed("One.");
+    assert.equal(stack.simulator.instances().length >= 1, true);
+    await eventually("both launches arrived", () => stack.simulator.instances().length === 2);
+    await eventually("one of them was stopped", () => running().length === 1);
+    await succeed("The one that is left works.");
+  });
+
+  for (const action of ["status", "html_error", "reset"] as const) {
+    it(`are had in spite of a control API that answers with: ${action}`, async () => {
+      await start();
+      stack.simulator.fault({ service: "comput3", action, times: 4 });
+      await succeed("One.");
+      assert.equal(stack.simulator.instances().length, 1);
+    });
+  }
+
+  it("are replaced when their node stops answering, and the job goes on on another one", async () => {
+    await start({ renderSeconds: 5 });
+    const id = await stack.submit();
+    const [render] = await eventually("a render", () =>
+      stack.simulator.renders().length > 0 ? stack.simulator.renders() : undefined,
+    );
+    stack.simulator.settings.renderSeconds = 0.1;
+    stack.simulator.fault({ service: "node", action: "kill_node", node: render!.node });
+    const view = await stack.untilState(id, "success");
+    assert.equal(view.attempts, 2);
+    assert.equal(stack.simulator.instances().find(({ node }) => node === render!.node)?.why, "stopped");
+  });
+
+  it("are replaced when they vanish; a job that loses too many fails and says why", async () => {
+    await start({ renderSeconds: 30, gpu: { maxAttempts: 2 } });
+    const id = await stack.submit();
+    for (const count of [1, 2]) {
+      await eventually(`render ${count}`, () => stack.simulator.renders().length === count);
+      stack.simulator.fault({ service: "node", action: "vanish", node: stack.simulator.renders().at(-1)!.node });
+    }
+    const { error } = await stack.untilState(id, "failed");
+    assert.match(error ?? "", /^the GPU was lost: node .* (is gone|does not answer)/);
+  });
+
+  it("are retired after the model failed on them, and kept when it refused the input", async () => {
+    await start();
+    stack.simulator.fault({ service: "csm", action: "render_error", times: 1 });
+    const failed = await stack.submit();
+    assert.match((await stack.untilState(failed, "failed")).error ?? "", /^Generation failed/);
+    await eventually("the instance is retired", () => running().length === 0);
+  });
+
+  it("are not launched while their pool is paused", async () => {
+    await start();
+    await succeed("One.");
+    const pool = stack.client.workflow.getHandle(ids.pool("media:fast"));
+    await pool.signal(resizePool, { paused: true });
+    const id = await stack.submit({ text: "Held." });
+    await eventually("it waits", async () => (await stack.get(`/status/${id}`)).body.position === 1);
+    await pool.signal(resizePool, { paused: false });
+    await stack.untilState(id, "success");
+  });
+
+  it("are not launched for ever: a job whose GPU cannot be had waits until its deadline", async () => {
+    await start({ gpu: { launchRetryMs: [300, 300] } });
+    stack.simulator.fault({ service: "comput3", path: "/launch", action: "status" });
+    const id = await stack.start({ completeBy: Date.now() + 3000 });
+    assert.equal((await stack.untilState(id, "failed")).error, "Job expired before processing could begin");
+    assert.equal(stack.simulator.instances().length, 0);
+    assert.ok(launches().length < 30, `${launches().length} launches were tried`);
+  });
+});
