@@ -173,7 +173,8 @@ function limited(response: Response, maxBytes: number): Readable {
   return counted;
 }
 
-/** undici wraps what happened in a `TypeError: fetch failed`. */
+/** undici wraps what happened in a `TypeError: fetch failed`; it refuses the ports of mail servers and the like. */
 function unwrapped(error: unknown): unknown {
-  return error instanceof TypeError && error.cause instanceof Error ? error.cause : error;
+  if (!(error instanceof TypeError && error.cause instanceof Error)) return error;
+  return error.cause.message === "bad port" ? new UnsafeUrl("its port is not allowed") : error.cause;
 }

@@ -1,0 +1,119 @@
+import assert from "node:assert/strict";
+import { once } from "node:events";
+import { createServer, type Server } from "node:http";
+import type { AddressInfo, LookupFunction } from "node:net";
+import { text } from "node:stream/consumers";
+import { createSafeFetch, type SafeFetch, TooLarge, UnsafeUrl } from "../../src/clients/safeFetch.ts";
+
+/** Names that a test may look up; what they lead to is an attacker's choice. */
+const names: Record<string, string[]> = {
+  "private.test": ["127.0.0.1"],
+  "private6.test": ["::1"],
+  "mapped.test": ["::ffff:127.0.0.1"],
+  "mixed.test": ["93.184.216.34", "127.0.0.1"],
+  "mixed-last.test": ["127.0.0.1", "93.184.216.34"],
+  "metadata.test": ["169.254.169.254"],
+  "nat64.test": ["64:ff9b::7f00:1"],
+  "empty.test": [],
+};
+
+describe("safeFetch", () => {
+  let server: Server;
+  let port: number;
+  let contacts = 0;
+  let fetcher: SafeFetch;
+  let trusting: SafeFetch;
+  const lookups: string[] = [];
+
+  const lookup: LookupFunction = (hostname, options, callback) => {
+    lookups.push(hostname);
+    const addresses = names[hostname] ?? ["127.0.0.1"];
+    const found = addresses.map((address) => ({ address, family: address.includes(":") ? 6 : 4 }));
+    if (options.all) callback(null, found);
+    else callback(null, found[0]?.address ?? "", found[0]?.family ?? 4);
+  };
+
+  before(async () => {
+    server = createServer((request, response) => {
+      contacts += 1;
+      const target = new URL(request.url ?? "/", "http://x").searchParams.get("to");
+      if (target !== null) response.writeHead(302, { location: target }).end();
+      else if (request.url === "/large") response.end("x".repeat(5000));
+      else if (request.url === "/endless") response.write("x");
+      else if (request.url === "/loop") response.writeHead(302, { location: "/loop" }).end();
+      else response.end(`${request.method} ${request.headers.authorization ?? ""}`);
+    });
+    server.listen(0, "127.0.0.1");
+    await once(server, "listening");
+    port = (server.address() as AddressInfo).port;
+    fetcher = createSafeFetch({ trustedOrigins: [], lookup });
+    trusting = createSafeFetch({ trustedOrigins: [`http://127.0.0.1:${port}`], lookup });
+  });
+  after(async () => {
+    await Promise.all([fetcher.close(), trusting.close()]);
+    server.closeAllConnections();
+    server.close();
+  });
+
+  const limits = { maxBytes: 1000, timeoutMs: 5000, maxRedirects: 3 };
+  const get = (url: string, from = fetcher) => from.get(url, limits);
+
+  const hostile = [
+    ...["127.0.0.1", "127.1", "127.0.1", "2130706433", "0x7f000001", "0x7f.1", "0177.0.0.1", "017700000001"],
+    ...["0.0.0.0", "0", "localhost", "LOCALHOST", "a.localhost", "127.0.0.1.", "①②⑦.0.0.1", "127。0。0。1", "%31%32%37.0.0.1"],
+    ...["[::1]", "[::]", "[::ffff:127.0.0.1]", "[::ffff:7f00:1]", "[0:0:0:0:0:0:0:1]", "[::7f00:1]", "[64:ff9b::7f00:1]"],
+    ...["[2002:7f00:1::]", "[2001::1]", "[fe80::1]", "[fd00::1]", "[fec0::1]", "[ff02::1]", "[2001:db8::1]", "[100::1]"],
+    ...["10.0.0.1", "172.16.0.1", "192.168.1.1", "169.254.169.254", "100.64.0.1", "198.18.0.1", "224.0.0.1", "255.255.255.255"],
+    ...["192.0.2.1", "user:secret@127.0.0.1", "8.8.8.8@127.0.0.1", ...Object.keys(names)],
+  ];
+  for (const host of hostile) {
+    it(`refuses http://${host} and contacts nobody`, async () => {
+      const before = contacts;
+      const error = await get(`http://${host}:${port}/`).catch((caught: unknown) => caught);
+      assert.ok(error instanceof UnsafeUrl, String(error));
+      assert.ok(!error.message.includes("secret"), error.message);
+      await assert.rejects(
+        fetcher.post(`http://${host}:${port}/`, { body: "{}", headers: {}, timeoutMs: 5000 }),
+        UnsafeUrl,
+      );
+      assert.equal(contacts, before);
+    });
+  }
+
+  for (const url of ["file:///etc/passwd", "ftp://example.com/", "gopher://127.0.0.1/", "data:text/plain,x", "nonsense"]) {
+    it(`refuses ${url}`, () => assert.rejects(get(url), UnsafeUrl));
+  }
+
+  for (const target of ["http://127.0.0.1:1/", "http://private.test/", "http://[::1]/", "file:///etc/passwd", "//169.254.169.254/"]) {
+    it(`refuses a redirect of a trusted origin to ${target}`, async () => {
+      await assert.rejects(get(`http://127.0.0.1:${port}/?to=${encodeURIComponent(target)}`, trusting), UnsafeUrl);
+    });
+  }
+
+  it("follows no more redirects than it may, and none for a post", async () => {
+    await assert.rejects(get(`http://127.0.0.1:${port}/loop`, trusting), UnsafeUrl);
+    const posted = await trusting.post(`http://127.0.0.1:${port}/loop`, { body: "", headers: {}, timeoutMs: 5000 });
+    assert.equal(posted.status, 302);
+  });
+
+  it("gets from a trusted origin, with the URL's credentials as a header", async () => {
+    const { status, body } = await get(`http://me:pass@127.0.0.1:${port}/`, trusting);
+    assert.equal(status, 200);
+    assert.equal(await text(body), `GET Basic ${Buffer.from("me:pass").toString("base64")}`);
+  });
+
+  it("stops a body that is too large, or too slow", async () => {
+    await assert.rejects(async () => text((await get(`http://127.0.0.1:${port}/large`, trusting)).body), TooLarge);
+    const slow = await trusting.get(`http://127.0.0.1:${port}/endless`, { ...limits, timeoutMs: 200 });
+    await assert.rejects(text(slow.body));
+  });
+
+  it("uses no proxy, whatever the environment says", async () => {
+    process.env.HTTP_PROXY = "http://127.0.0.1:1";
+    try {
+      assert.equal((await get(`http://127.0.0.1:${port}/`, trusting)).status, 200);
+    } finally {
+      delete process.env.HTTP_PROXY;
+    }
+  });
+});
