@@ -66,7 +66,7 @@ export async function callGradio(call: GradioCall): Promise<unknown[]> {
   try {
     const uploaded = await upload(client, call);
     if (call.signal.aborted) throw new GradioAborted(true);
-    const job = client.submit(call.endpoint, { ...call.parameters, ...uploaded });
+    const job = submit(client, call, uploaded);
     void reportLostCall(job, outcome);
     outcome.cancelWith(async () => {
       // Only a call that the node has taken can be cancelled there.
@@ -97,6 +97,15 @@ async function connect({ appUrl, apiKey, signal }: GradioCall): Promise<GuardedG
   } catch (error) {
     if (signal.aborted) throw new GradioAborted(true);
     throw transportFailure("the app could not be reached", error);
+  }
+}
+
+/** Throws at once when the app could not be described; everything later arrives as an event. */
+function submit(client: GuardedGradioClient, { endpoint, parameters }: GradioCall, uploaded: Record<string, object>) {
+  try {
+    return client.submit(endpoint, { ...parameters, ...uploaded });
+  } catch (error) {
+    throw transportFailure("the app did not take the call", error);
   }
 }
 

@@ -23,5 +23,7 @@ export function opensFile(secret: string, key: string, query: URLSearchParams): 
 }
 
 function signature(secret: string, key: string, expires: string, downloadName: string): string {
-  return createHmac("sha256", secret).update(JSON.stringify([key, expires, downloadName])).digest("base64url");
+  return createHmac("sha256", secret)
+    .update(JSON.stringify([key, expires, downloadName]))
+    .digest("base64url");
 }

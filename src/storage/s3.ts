@@ -5,8 +5,8 @@ import {
   GetObjectCommand,
   HeadBucketCommand,
   HeadObjectCommand,
-  NotFound,
   NoSuchKey,
+  NotFound,
   paginateListObjectsV2,
   S3Client,
   S3ServiceException,
@@ -92,7 +92,9 @@ export function createS3Store(config: S3Config): ObjectStore {
     async remove(keys) {
       for (let start = 0; start < keys.length; start += DELETE_BATCH) {
         const Objects = keys.slice(start, start + DELETE_BATCH).map((Key) => ({ Key }));
-        const { Errors = [] } = await client.send(new DeleteObjectsCommand({ Bucket, Delete: { Objects, Quiet: true } }));
+        const { Errors = [] } = await client.send(
+          new DeleteObjectsCommand({ Bucket, Delete: { Objects, Quiet: true } }),
+        );
         const [first] = Errors;
         if (first !== undefined) throw new Error(`${Errors.length} objects were not removed: ${first.Message}`);
       }
@@ -130,7 +132,11 @@ async function createBucket(client: S3Client, Bucket: string): Promise<void> {
   }
 }
 
-function infoOf(key: string, bytes: number, answer: { ContentType?: string | undefined; LastModified?: Date | undefined }) {
+function infoOf(
+  key: string,
+  bytes: number,
+  answer: { ContentType?: string | undefined; LastModified?: Date | undefined },
+) {
   const { ContentType, LastModified } = answer;
   return { key, bytes, contentType: ContentType ?? contentTypeOf(key), lastModified: LastModified ?? new Date(0) };
 }

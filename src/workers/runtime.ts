@@ -1,3 +1,4 @@
+import { format } from "node:util";
 import { DefaultLogger, type LogLevel, Runtime } from "@temporalio/worker";
 import type { Logger } from "../log.ts";
 
@@ -17,8 +18,14 @@ function isDetail(level: LogLevel, message: string, component: unknown): boolean
 /** Of what the SDK adds to every line, these help a reader; the task token does not. */
 const kept = ["workflowId", "workflowType", "activityType", "attempt", "taskQueue"];
 
-/** Sends everything that Temporal's SDK logs to `log`. Must come before anything else of the SDK. */
+/**
+ * Sends everything that Temporal's SDK logs to `log`, and what libraries print to the console, such as the
+ * Gradio client's account of each failure. Must come before anything else of the SDK.
+ */
 export function installRuntime(log: Logger): void {
+  const print = (...parts: unknown[]) => log.warn({ component: "console" }, format(...parts));
+  console.warn = print;
+  console.error = print;
   const logger = new DefaultLogger("INFO", ({ level, message, meta = {} }) => {
     const { sdkComponent, ...rest } = meta;
     const fields = Object.entries(rest).filter(([name]) => !sdkFields.has(name) || kept.includes(name));

@@ -60,10 +60,46 @@ describe("safeFetch", () => {
 
   const hostile = [
     ...["127.0.0.1", "127.1", "127.0.1", "2130706433", "0x7f000001", "0x7f.1", "0177.0.0.1", "017700000001"],
-    ...["0.0.0.0", "0", "localhost", "LOCALHOST", "a.localhost", "127.0.0.1.", "①②⑦.0.0.1", "127。0。0。1", "%31%32%37.0.0.1"],
-    ...["[::1]", "[::]", "[::ffff:127.0.0.1]", "[::ffff:7f00:1]", "[0:0:0:0:0:0:0:1]", "[::7f00:1]", "[64:ff9b::7f00:1]"],
-    ...["[2002:7f00:1::]", "[2001::1]", "[fe80::1]", "[fd00::1]", "[fec0::1]", "[ff02::1]", "[2001:db8::1]", "[100::1]"],
-    ...["10.0.0.1", "172.16.0.1", "192.168.1.1", "169.254.169.254", "100.64.0.1", "198.18.0.1", "224.0.0.1", "255.255.255.255"],
+    ...[
+      "0.0.0.0",
+      "0",
+      "localhost",
+      "LOCALHOST",
+      "a.localhost",
+      "127.0.0.1.",
+      "①②⑦.0.0.1",
+      "127。0。0。1",
+      "%31%32%37.0.0.1",
+    ],
+    ...[
+      "[::1]",
+      "[::]",
+      "[::ffff:127.0.0.1]",
+      "[::ffff:7f00:1]",
+      "[0:0:0:0:0:0:0:1]",
+      "[::7f00:1]",
+      "[64:ff9b::7f00:1]",
+    ],
+    ...[
+      "[2002:7f00:1::]",
+      "[2001::1]",
+      "[fe80::1]",
+      "[fd00::1]",
+      "[fec0::1]",
+      "[ff02::1]",
+      "[2001:db8::1]",
+      "[100::1]",
+    ],
+    ...[
+      "10.0.0.1",
+      "172.16.0.1",
+      "192.168.1.1",
+      "169.254.169.254",
+      "100.64.0.1",
+      "198.18.0.1",
+      "224.0.0.1",
+      "255.255.255.255",
+    ],
     ...["192.0.2.1", "user:secret@127.0.0.1", "8.8.8.8@127.0.0.1", ...Object.keys(names)],
   ];
   for (const host of hostile) {
@@ -80,11 +116,23 @@ describe("safeFetch", () => {
     });
   }
 
-  for (const url of ["file:///etc/passwd", "ftp://example.com/", "gopher://127.0.0.1/", "data:text/plain,x", "nonsense"]) {
+  for (const url of [
+    "file:///etc/passwd",
+    "ftp://example.com/",
+    "gopher://127.0.0.1/",
+    "data:text/plain,x",
+    "nonsense",
+  ]) {
     it(`refuses ${url}`, () => assert.rejects(get(url), UnsafeUrl));
   }
 
-  for (const target of ["http://127.0.0.1:1/", "http://private.test/", "http://[::1]/", "file:///etc/passwd", "//169.254.169.254/"]) {
+  for (const target of [
+    "http://127.0.0.1:1/",
+    "http://private.test/",
+    "http://[::1]/",
+    "file:///etc/passwd",
+    "//169.254.169.254/",
+  ]) {
     it(`refuses a redirect of a trusted origin to ${target}`, async () => {
       await assert.rejects(get(`http://127.0.0.1:${port}/?to=${encodeURIComponent(target)}`, trusting), UnsafeUrl);
     });

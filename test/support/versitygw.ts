@@ -38,7 +38,12 @@ export async function startS3(): Promise<{ s3: S3Config; stop: () => Promise<voi
     stdio: "ignore",
   });
   const endpoint = `http://127.0.0.1:${port}`;
-  await eventually("the S3 server answers", () => fetch(endpoint).then(() => true, () => undefined));
+  await eventually("the S3 server answers", () =>
+    fetch(endpoint).then(
+      () => true,
+      () => undefined,
+    ),
+  );
   return {
     s3: { endpoint, publicUrl: undefined, region: "us-east-1", accessKey, secretKey, bucket: "test-bucket" },
     async stop() {

@@ -28,7 +28,10 @@ describe("long-lived workflows", () => {
       assert.equal(stack.simulator.renders().length, 60);
       const continued = await continuedWorkflows(stack);
       assert.ok(continued.has(POOL), "the pool continued as new");
-      assert.ok([...continued].some((id) => id.startsWith("gpu-media")), "a manager continued as new");
+      assert.ok(
+        [...continued].some((id) => id.startsWith("gpu-media")),
+        "a manager continued as new",
+      );
       await stack.close();
     } finally {
       await server.stop();
@@ -74,7 +77,10 @@ async function continuedWorkflows({ client }: TestStack): Promise<Set<string>> {
 async function replayAll({ client }: TestStack): Promise<void> {
   const types = new Set<string>();
   const histories = client.workflow.list().intoHistories();
-  for await (const { error, workflowId } of Worker.runReplayHistories({ workflowBundle: await bundleWorkflows() }, histories)) {
+  for await (const { error, workflowId } of Worker.runReplayHistories(
+    { workflowBundle: await bundleWorkflows() },
+    histories,
+  )) {
     assert.equal(error, undefined, `${workflowId}: ${error?.message}`);
     types.add(workflowId.replace(/[-:].*/, ""));
   }

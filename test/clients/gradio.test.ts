@@ -1,0 +1,163 @@
+import assert from "node:assert/strict";
+import { createComput3 } from "../../src/clients/comput3.ts";
+import { callGradio, GradioAborted, type GradioCall, GradioFailure, gradioFileUrl } from "../../src/clients/gradio.ts";
+import { type Simulator, startSimulator } from "../../src/simulator/simulator.ts";
+import { eventually } from "../support/eventually.ts";
+
+describe("callGradio", () => {
+  const printed = { error: console.error, warn: console.warn };
+  let simulator: Simulator;
+  let node: string;
+  const launch = async () => {
+    const comput3 = createComput3({ apiUrl: simulator.comput3Url, apiKey: simulator.apiKey });
+    const expires = Math.floor(Date.now() / 1000) + 3600;
+    return (await comput3.launch({ type: "media:fast", expires })).node;
+  };
+
+  before(async () => {
+    // The library prints every failure, which is what is tested here.
+    console.error = () => {};
+    console.warn = () => {};
+    simulator = await startSimulator({ launchSeconds: 0, speed: 0 });
+  });
+  beforeEach(async () => {
+    simulator.clearFaults();
+    simulator.settings.renderSeconds = undefined;
+    node = await launch();
+  });
+  after(async () => {
+    Object.assign(console, printed);
+    await simulator.close();
+  });
+
+  function call(overrides: Partial<GradioCall> = {}) {
+    const parameters = {
+      speaker_voice: "conversational_a",
+      speaker_text: "",
+      speaker_audio: null,
+      monologue_json: '["Hello."]',
+      temperature: 0.9,
+      topk: 50,
+      max_audio_length: 10_000,
+      pause_duration: 150,
+      ...overrides.parameters,
+    };
+    return callGradio({
+      appUrl: `${simulator.url}/nodes/${node}/csm/`,
+      apiKey: simulator.apiKey,
+      endpoint: "/generate_monologue_audio",
+      signal: new AbortController().signal,
+      settleMs: 5000,
+      ...overrides,
+      parameters,
+    });
+  }
+
+  const failure = async (overrides: Partial<GradioCall> = {}) => {
+    const error = await call(overrides).catch((caught: unknown) => caught);
+    assert.ok(error instanceof GradioFailure, String(error));
+    return error;
+  };
+  const fault = (action: Parameters<Simulator["fault"]>[0]["action"], path?: string) =>
+    simulator.fault({ service: "csm", action, times: 1, ...(path !== undefined && { path }) });
+
+  it("returns what the function made, from where it can be fetched, with progress on the way", async () => {
+    const seen: string[] = [];
+    const [file] = (await call({ onProgress: (_, detail) => seen.push(detail) })) as { path: string }[];
+    const url = gradioFileUrl(`${simulator.url}/nodes/${node}/csm/`, file!.path);
+    const answer = await fetch(url, { headers: { "X-C3-API-KEY": simulator.apiKey } });
+    assert.equal(answer.headers.get("content-type"), "audio/mpeg");
+    assert.ok(seen.includes("running"), seen.join(", "));
+  });
+
+  it("tells values that the app refuses from a run that fails", async () => {
+    const refused = await failure({ parameters: { temperature: 5 } });
+    assert.deepEqual([refused.kind, refused.message], ["refused", "Value 5 is greater than maximum value 2.0."]);
+    fault("render_error");
+    assert.equal((await failure()).kind, "failed");
+    assert.equal((await failure({ parameters: { monologue_json: "not JSON" } })).kind, "failed");
+  });
+
+  for (const [what, action, path] of [
+    ["an upload that the node refuses", "status", "/upload"],
+    ["a full queue", "status", "/queue/join"],
+    ["an HTML page instead of an answer", "html_error", "/queue/join"],
+    ["an event stream that is refused", "status", "/queue/data"],
+    ["a stream that ends early", "end_stream_early", undefined],
+    ["a connection that is reset", "reset", "/queue/data"],
+    ["a configuration that is an error page", "html_error", "/config"],
+    ["a server that names another host as its root", "foreign_root", undefined],
+  ] as const) {
+    it(`fails, so that it may be tried again, on ${what}`, async () => {
+      fault(action, path);
+      const file = new File(["RIFF"], "voice.wav");
+      const { kind, message } = await failure({ files: { speaker_audio: file } });
+      assert.equal(kind, "transport", message);
+    });
+  }
+
+  it("sends the key to no other host", async () => {
+    fault("foreign_root");
+    const before = simulator.calls().length;
+    assert.match((await failure()).message, /another host|not be reached/);
+    const paths = simulator
+      .calls()
+      .slice(before)
+      .map((made) => made.path.split("/").at(-1));
+    assert.deepEqual(
+      paths.filter((path) => path !== "config" && path !== "info"),
+      [],
+    );
+  });
+
+  it("lets a run that is given up end, and says that the node is idle then", async () => {
+    simulator.settings.renderSeconds = 1;
+    const controller = new AbortController();
+    const calling = call({ signal: controller.signal }).catch((caught: unknown) => caught);
+    const render = await eventually("it renders", () => simulator.renders().find((seen) => seen.node === node));
+    controller.abort();
+    const error = await calling;
+    assert.ok(error instanceof GradioAborted && error.nodeIdle, String(error));
+    assert.notEqual(render.finishedAt, undefined);
+  });
+
+  it("says that the node is not idle when the run goes on for too long", async () => {
+    simulator.settings.renderSeconds = 2;
+    const controller = new AbortController();
+    const calling = call({ signal: controller.signal, settleMs: 100 }).catch((caught: unknown) => caught);
+    const render = await eventually("it renders", () => simulator.renders().find((seen) => seen.node === node));
+    controller.abort();
+    const error = await calling;
+    assert.ok(error instanceof GradioAborted && !error.nodeIdle, String(error));
+    assert.equal(render.finishedAt, undefined);
+  });
+
+  it("takes a call that waits in the node's queue out of it", async () => {
+    simulator.settings.renderSeconds = 1;
+    const first = call();
+    await eventually("the first renders", () => simulator.renders().find((seen) => seen.node === node));
+    const controller = new AbortController();
+    let waiting = false;
+    const second = call({
+      parameters: { monologue_json: '["Never spoken."]' },
+      signal: controller.signal,
+      onProgress: (_, detail) => {
+        waiting ||= detail.startsWith("waiting");
+      },
+    }).catch((caught: unknown) => caught);
+    await eventually("the second waits", () => waiting || undefined);
+    controller.abort();
+    const error = await second;
+    assert.ok(error instanceof GradioAborted && error.nodeIdle, String(error));
+    await first;
+    assert.equal(simulator.renders().filter((seen) => seen.node === node).length, 1);
+  });
+
+  it("makes no call at all when it is given up before", async () => {
+    await assert.rejects(call({ signal: AbortSignal.abort() }));
+    assert.deepEqual(
+      simulator.calls().filter((made) => made.node === node),
+      [],
+    );
+  });
+});
