@@ -1,4 +1,4 @@
-import { type Config, ConfigError } from "./config.ts";
+import { type Config, ConfigError, ignoredVariables } from "./config.ts";
 import type { Logger } from "./log.ts";
 
 /** What the processes `npm run api` and `npm run worker` have in common. */
@@ -19,6 +19,12 @@ export function refuseHalfAStack(config: Config): void {
     problems.push("STORAGE: files must be shared by API and workers: set MINIO_ENDPOINT, or STORAGE_SHARED=true");
   }
   if (problems.length > 0) throw new ConfigError(problems);
+}
+
+/** Says once which variables of an older installation do nothing any more. */
+export function warnOfIgnored(env: NodeJS.ProcessEnv, log: Logger): void {
+  const names = ignoredVariables(env);
+  if (names.length > 0) log.warn({ names }, "these variables are ignored: there is no Redis and no polling any more");
 }
 
 /**

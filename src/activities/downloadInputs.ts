@@ -4,13 +4,14 @@ import { pipeline } from "node:stream/promises";
 import { ApplicationFailure, activityInfo, cancellationSignal, log } from "@temporalio/activity";
 import { fileTypeFromFile } from "file-type";
 import { TooLarge, UnsafeUrl } from "../clients/safeFetch.ts";
+import { failureTypes } from "../jobs/failureTypes.ts";
 import type { JobSpec } from "../jobs/job.ts";
 import { withoutQuery } from "../log.ts";
 import { keys } from "../storage/keys.ts";
 import type { ActivityDeps } from "./deps.ts";
 import { withHeartbeats } from "./heartbeats.ts";
 import { withTempFolder } from "./tempFolder.ts";
-import { failureTypes, type PreparedInput } from "./types.ts";
+import type { PreparedInput } from "./types.ts";
 
 const MAX_REDIRECTS = 3;
 

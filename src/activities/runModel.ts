@@ -2,11 +2,12 @@ import { ApplicationFailure, activityInfo, cancellationSignal, log } from "@temp
 import { CancelledFailure } from "@temporalio/common";
 import { GradioAborted, GradioFailure, type GradioFailureKind } from "../clients/gradio.ts";
 import type { Lease } from "../gpus/types.ts";
+import { failureTypes } from "../jobs/failureTypes.ts";
 import type { JobSpec } from "../jobs/job.ts";
 import type { ActivityDeps } from "./deps.ts";
 import { withHeartbeats } from "./heartbeats.ts";
 import { runCsm } from "./models/csm.ts";
-import { failureTypes, type PreparedInput, type RunCancelled, type RunProgress, type RunResult } from "./types.ts";
+import type { PreparedInput, RunCancelled, RunProgress, RunResult } from "./types.ts";
 
 export interface RunModelInput {
   job: JobSpec;

@@ -3,10 +3,11 @@ import { pipeline } from "node:stream/promises";
 import { ApplicationFailure, cancellationSignal, log } from "@temporalio/activity";
 import { fileTypeStream } from "file-type";
 import type { Lease } from "../gpus/types.ts";
+import { failureTypes } from "../jobs/failureTypes.ts";
 import type { JobSpec, StoredFile } from "../jobs/job.ts";
 import type { ActivityDeps } from "./deps.ts";
 import { withHeartbeats } from "./heartbeats.ts";
-import { failureTypes, type RemoteFile } from "./types.ts";
+import type { RemoteFile } from "./types.ts";
 
 export interface UploadInput {
   job: JobSpec;

@@ -1,8 +1,8 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import { type Client, WorkflowNotFoundError } from "@temporalio/client";
 import { isFinal, type JobState, type RequestableState } from "../jobs/states.ts";
-import { ids } from "../workflows/ids.ts";
 import { endJob as endJobSignal } from "../workflows/messages.ts";
+import { ids } from "../workflows/names.ts";
 import { readJob } from "./readJob.ts";
 import { temporalCall } from "./temporalCall.ts";
 

@@ -1,7 +1,7 @@
 import { loadConfig } from "../config.ts";
 import { createLogger } from "../log.ts";
 import { ensureNamespace } from "../namespace.ts";
-import { fail, refuseHalfAStack, stopOnSignal } from "../processes.ts";
+import { fail, refuseHalfAStack, stopOnSignal, warnOfIgnored } from "../processes.ts";
 import { createObjectStore } from "../storage/index.ts";
 import { connectClient } from "../temporal.ts";
 import { createApp } from "./app.ts";
@@ -14,6 +14,7 @@ async function main(): Promise<void> {
   const config = loadConfig(process.env);
   refuseHalfAStack(config);
   const log = createLogger(config.logLevel);
+  warnOfIgnored(process.env, log);
   await ensureNamespace(config.temporal);
   const client = await connectClient(config);
   const store = createObjectStore(config.storage, config.api.publicUrl ?? "");

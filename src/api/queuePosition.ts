@@ -1,5 +1,5 @@
-import { ids } from "../workflows/ids.ts";
 import { poolStatus } from "../workflows/messages.ts";
+import { ids } from "../workflows/names.ts";
 import type { ApiDeps } from "./context.ts";
 import { onceIn } from "./once.ts";
 import { temporalCall } from "./temporalCall.ts";

@@ -3,7 +3,7 @@ import { decodeArrayFromPayloads } from "@temporalio/common/lib/internal-non-wor
 import { z } from "zod";
 import type { JobView } from "../jobs/job.ts";
 import { isFinal, jobStages, jobStates } from "../jobs/states.ts";
-import { ids } from "../workflows/ids.ts";
+import { ids } from "../workflows/names.ts";
 import { jobNotFound } from "./errors.ts";
 import { temporalCall } from "./temporalCall.ts";
 

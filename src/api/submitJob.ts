@@ -6,7 +6,7 @@ import { initialView, type JobSpec } from "../jobs/job.ts";
 import type { Priority } from "../jobs/submission.ts";
 import { namesPrivateAddress } from "../net/addresses.ts";
 import { searchAttributes, taskQueues } from "../temporal.ts";
-import { ids } from "../workflows/ids.ts";
+import { ids } from "../workflows/names.ts";
 import type { renderJob } from "../workflows/renderJob.ts";
 import type { ApiDeps } from "./context.ts";
 import { invalidBody } from "./errors.ts";

@@ -1,6 +1,7 @@
 import { resolve } from "node:path";
 import type { Config } from "../config.ts";
 import { createLogger, type Logger } from "../log.ts";
+import { warnOfIgnored } from "../processes.ts";
 import { installRuntime } from "../workers/runtime.ts";
 import { bundleWorkflows } from "../workers/workers.ts";
 import { findProgram, type Say } from "./binaries.ts";
@@ -26,6 +27,7 @@ export interface EmbeddedOptions {
 export async function startEmbedded({ config, env, say }: EmbeddedOptions): Promise<Embedded> {
   const log = createLogger(config.logLevel);
   installRuntime(log);
+  warnOfIgnored(env, log);
   const server = config.temporal.address === undefined ? await ownServer(config, env, say) : undefined;
   try {
     return await startOn(server, { config, env, say }, log);

@@ -20,11 +20,6 @@ export interface FilesystemStore extends ObjectStore {
   linkSecret(): Promise<string>;
 }
 
-/** Whether somebody else, the API, has to serve the files of `store`. */
-export function isFilesystemStore(store: ObjectStore): store is FilesystemStore {
-  return "linkSecret" in store;
-}
-
 /** Unfinished uploads, outside of the keys: a listing never shows half an object. */
 const PARTIAL = ".partial";
 const SECRET_FILE = ".link-secret";

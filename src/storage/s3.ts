@@ -111,6 +111,8 @@ export function createS3Store(config: S3Config): ObjectStore {
 }
 
 function clientFor({ region, accessKey, secretKey }: S3Config, endpoint: string | undefined): S3Client {
+  // The SDK warns at each start that it will leave Node 20 one day; which Node runs is not the reader's affair.
+  process.env.AWS_SDK_JS_NODE_VERSION_SUPPORT_WARNING_DISABLED ??= "true";
   return new S3Client({
     region,
     ...(endpoint === undefined ? {} : { endpoint, forcePathStyle: true }),

@@ -2,7 +2,7 @@ import { existsSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import { loadConfig } from "../config.ts";
 import { createLogger } from "../log.ts";
-import { fail, refuseHalfAStack, stopOnSignal } from "../processes.ts";
+import { fail, refuseHalfAStack, stopOnSignal, warnOfIgnored } from "../processes.ts";
 import { installRuntime } from "./runtime.ts";
 import { startWorker } from "./worker.ts";
 import { bundleWorkflows, type WorkflowBundle } from "./workers.ts";
@@ -12,6 +12,7 @@ async function main(): Promise<void> {
   const config = loadConfig(process.env);
   refuseHalfAStack(config);
   const log = createLogger(config.logLevel);
+  warnOfIgnored(process.env, log);
   installRuntime(log);
   const workers = await startWorker(config, await workflowBundle(), process.env);
   log.info({ namespace: config.temporal.namespace }, "the worker is running");

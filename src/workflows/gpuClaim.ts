@@ -8,9 +8,10 @@ import {
   sleep,
 } from "@temporalio/workflow";
 import type { Activities } from "../activities/index.ts";
-import { failureTypes, type PreparedInput } from "../activities/types.ts";
+import type { PreparedInput } from "../activities/types.ts";
 import { demandOf } from "../gpus/demand.ts";
 import type { Lease, LeaseOutcome } from "../gpus/types.ts";
+import { failureTypes } from "../jobs/failureTypes.ts";
 import type { JobEnding, JobResult, JobSpec } from "../jobs/job.ts";
 import { timerMs } from "./alarm.ts";
 import { failureType, leftNodeIdle } from "./failures.ts";

@@ -5,7 +5,7 @@ import type { Client } from "@temporalio/client";
 import { initialView, type JobSpec, type JobView } from "../../src/jobs/job.ts";
 import { keys } from "../../src/storage/keys.ts";
 import { searchAttributes } from "../../src/temporal.ts";
-import { ids } from "../../src/workflows/ids.ts";
+import { ids } from "../../src/workflows/names.ts";
 import { connectTestClient, startTestApi, type TestApi } from "./support.ts";
 
 describe("a job, with no worker running", () => {

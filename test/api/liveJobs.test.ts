@@ -5,7 +5,7 @@ import { Context } from "@temporalio/activity";
 import type { Client } from "@temporalio/client";
 import { NativeConnection, Worker } from "@temporalio/worker";
 import { taskQueues } from "../../src/temporal.ts";
-import { ids } from "../../src/workflows/ids.ts";
+import { ids } from "../../src/workflows/names.ts";
 import { eventually } from "../support/eventually.ts";
 import { testLog } from "../support/runtime.ts";
 import { connectTestClient, startTestApi, type TestApi } from "./support.ts";

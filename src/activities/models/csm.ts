@@ -6,10 +6,11 @@ import { ApplicationFailure } from "@temporalio/activity";
 import { z } from "zod";
 import { callGradio, GradioFailure, gradioFileUrl } from "../../clients/gradio.ts";
 import type { CsmInput, CsmVoice } from "../../jobs/csm.ts";
+import { failureTypes } from "../../jobs/failureTypes.ts";
 import { keys } from "../../storage/keys.ts";
 import type { ModelRun } from "../runModel.ts";
 import { withTempFolder } from "../tempFolder.ts";
-import { failureTypes, type RunResult } from "../types.ts";
+import type { RunResult } from "../types.ts";
 
 const ENDPOINT = "/generate_monologue_audio";
 /** A node may answer before its apps do. */
