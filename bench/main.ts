@@ -1,0 +1,11 @@
+import { overhead } from "./overhead.ts";
+
+const benchmarks: Record<string, () => Promise<void>> = { overhead };
+
+const [name = ""] = process.argv.slice(2);
+const run = benchmarks[name];
+if (run === undefined) {
+  console.error(`npm run bench -- <name>, with one of: ${Object.keys(benchmarks).join(", ")}`);
+  process.exit(1);
+}
+await run();
