@@ -1,4 +1,6 @@
+import { isUtf8 } from "node:buffer";
 import { createReadStream, createWriteStream } from "node:fs";
+import { open } from "node:fs/promises";
 import { join } from "node:path";
 import { pipeline } from "node:stream/promises";
 import { ApplicationFailure, activityInfo, cancellationSignal, log } from "@temporalio/activity";
@@ -14,6 +16,7 @@ import { withTempFolder } from "./tempFolder.ts";
 import type { PreparedInput } from "./types.ts";
 
 const MAX_REDIRECTS = 3;
+const SNIFFED_BYTES = 512;
 
 /** Downloads, checks and prepares what a job was given by URL, before a GPU is paid for. */
 export function createDownloadInputs({ config, store, safeFetch, media }: ActivityDeps) {
@@ -46,12 +49,8 @@ export function createDownloadInputs({ config, store, safeFetch, media }: Activi
   /** @throws a sentence that says what the file is instead of sound */
   async function checkSound(field: string, file: string, signal: AbortSignal): Promise<number | undefined> {
     const probe = await media.probe(file, signal);
-    if (probe?.hasSound !== true) {
-      const type = await fileTypeFromFile(file);
-      throw invalid(
-        `${field}: ${probe === undefined ? `this is ${type?.mime ?? "no media file"}, not audio` : "there is no sound in it"}`,
-      );
-    }
+    if (probe === undefined) throw invalid(`${field}: this is ${await kindOf(file)}, not audio`);
+    if (!probe.hasSound) throw invalid(`${field}: there is no sound in it`);
     const { durationSeconds } = probe;
     if (durationSeconds !== undefined && durationSeconds > maxAudioSeconds) {
       throw invalid(`${field}: ${Math.round(durationSeconds)} s of sound are more than ${maxAudioSeconds} s`);
@@ -100,6 +99,22 @@ export function createDownloadInputs({ config, store, safeFetch, media }: Activi
 
 function invalid(message: string): ApplicationFailure {
   return ApplicationFailure.nonRetryable(message, failureTypes.invalidInput);
+}
+
+/** What a file is instead of sound, in a person's words. */
+async function kindOf(file: string): Promise<string> {
+  const type = await fileTypeFromFile(file);
+  if (type !== undefined) return type.mime;
+  const handle = await open(file);
+  try {
+    const { buffer, bytesRead } = await handle.read({ length: SNIFFED_BYTES });
+    const start = buffer.subarray(0, bytesRead);
+    if (bytesRead === 0) return "an empty file";
+    if (/^\s*<(!doctype html|html|head|body|title)/i.test(start.toString())) return "text/html";
+    return isUtf8(start) ? "text" : "data of an unknown kind";
+  } finally {
+    await handle.close();
+  }
 }
 
 function reasonOf(error: unknown): string {

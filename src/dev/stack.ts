@@ -44,8 +44,8 @@ export async function startStack(options: StackOptions): Promise<Stack> {
   await ensureNamespace(config.temporal);
   const client = await connectClient(config);
   const store = createObjectStore(config.storage, "");
-  const api = await listen(createApp({ config, client, store, log }), config.api, log);
   const worker = options.withoutWorker ? undefined : await startWorker(config, workflowBundle, env);
+  const api = await listen(createApp({ config, client, store, log }), config.api, log);
   return {
     config,
     apiUrl: api.url,

@@ -78,7 +78,7 @@ export function createGpuClaim({ job, settings, record, end }: ClaimOptions): Gp
     try {
       while (granted === undefined) {
         await signals.requestLease({ gpuType, request });
-        await condition(() => granted !== undefined, ASK_AGAIN_MS + Math.random() * ASK_AGAIN_JITTER_MS);
+        await grantOrBelt();
       }
       return granted;
     } catch (error) {
@@ -90,6 +90,15 @@ export function createGpuClaim({ job, settings, record, end }: ClaimOptions): Gp
       granted = undefined;
       record.waitsFor(undefined);
     }
+  }
+
+  async function grantOrBelt(): Promise<void> {
+    const at = Date.now() + ASK_AGAIN_MS + Math.random() * ASK_AGAIN_JITTER_MS;
+    let askAgain = false;
+    const expire = () => {
+      askAgain = true;
+    };
+    await until(at, "until it asks again", expire, () => condition(() => granted !== undefined || askAgain));
   }
 
   /** @returns the result, or the loss of the GPU */

@@ -69,7 +69,10 @@ export async function renderJob({ job, settings }: RenderJobInput): Promise<JobR
     await claim.settle();
     const ending = record.ending ?? { state: "failed", error: "the job ended without a state" };
     await tell(job, ending, result);
-    return await close(root, job, ending, result);
+    if (ending.state === "cancelled") await becomeCancelled(root, job);
+    // A GPU may have been granted until now, to a job that did not know yet that it would end.
+    await claim.settle();
+    return outcomeOf(ending, result);
   });
 }
 
@@ -120,23 +123,20 @@ async function tell(job: JobSpec, ending: JobEnding, result: JobResult | undefin
   if (hasInputs(job)) await removeInputs({ jobId: job.id });
 }
 
+/** A workflow can only end as Canceled when the server was asked for it; a signal alone is not enough. */
+async function becomeCancelled(root: CancellationScope, job: JobSpec): Promise<void> {
+  if (root.consideredCancelled) return;
+  await requestCancellation({ jobId: job.id });
+  await condition(() => root.consideredCancelled, "10s");
+}
+
 /** Ends the workflow in the way that the Web UI lists as what happened. */
-async function close(
-  root: CancellationScope,
-  job: JobSpec,
-  ending: JobEnding,
-  result: JobResult | undefined,
-): Promise<JobResult> {
+function outcomeOf(ending: JobEnding, result: JobResult | undefined): JobResult {
   const error = ending.error ?? ending.state;
   switch (ending.state) {
     case "success":
       return result ?? { files: [] };
     case "cancelled":
-      // A workflow can only end as Canceled when the server was asked for it; a signal alone is not enough.
-      if (!root.consideredCancelled) {
-        await requestCancellation({ jobId: job.id });
-        await condition(() => root.consideredCancelled, "10s");
-      }
       throw new CancelledFailure(error);
     case "timed_out":
       throw ApplicationFailure.nonRetryable(error, "JobTimedOut");

@@ -48,6 +48,15 @@ describe("a cancel", () => {
     assert.equal(stack.simulator.renders().length, count + 1);
   });
 
+  it("may come at any moment: no GPU stays with a job that is over", async () => {
+    stack.simulator.settings.renderSeconds = 0;
+    for (let job = 0; job < 15; job += 1) await cancel(await stack.submit({ text: "Never mind." }));
+    // The lease of a job that forgot its GPU would run out only after three minutes.
+    await stack.untilState(await stack.submit({ text: "The next one." }), "success");
+    assert.equal(stack.simulator.instances().length, 1);
+    stack.simulator.settings.renderSeconds = 3;
+  });
+
   it("comes too late for a job that ended, and says so", async () => {
     const id = await stack.submit();
     await stack.untilState(id, "success");

@@ -82,7 +82,7 @@ describe("a csm job, end to end", () => {
   });
 
   for (const [what, url, says] of [
-    ["a page", () => `${stack.simulator.url}/`, /^reference_audio_url: this is .*, not audio$/],
+    ["a text", () => `${stack.simulator.url}/`, /^reference_audio_url: this is text, not audio$/],
     ["a file that is not there", () => `${stack.simulator.url}/sim/files/none.wav`, /the server answered 404$/],
     ["an address inside", () => "http://127.0.0.2/a.wav", /not a public address$/],
   ] as const) {
