@@ -62,8 +62,9 @@ export async function startStack(options: StackOptions): Promise<Stack> {
 }
 
 function simulate({ config, renderSeconds }: StackOptions): Promise<Simulator> {
-  const { ffmpegPath, ffprobePath } = config;
+  const { ffmpegPath, ffprobePath, comput3 } = config;
   return startSimulator({
+    ...(comput3.apiKey !== undefined && { apiKey: comput3.apiKey }),
     ...config.simulator,
     ffmpegPath,
     ffprobePath,

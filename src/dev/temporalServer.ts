@@ -6,6 +6,7 @@ import { createServer } from "node:net";
 import { join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
 import { Connection } from "@temporalio/client";
+import { z } from "zod";
 import type { Say } from "./binaries.ts";
 
 export interface TemporalServerOptions {
@@ -43,6 +44,10 @@ const tuning: Record<string, unknown> = {
   "matching.numTaskqueueWritePartitions": 1,
 };
 
+/** Which process runs the server of a folder. */
+const ownedSchema = z.object({ server: z.number().int().positive(), owner: z.number().int().positive() });
+type Owned = z.infer<typeof ownedSchema>;
+
 const START_TIMEOUT_MS = 30_000;
 const STOP_TIMEOUT_MS = 10_000;
 
@@ -59,7 +64,10 @@ export async function startTemporalServer(options: TemporalServerOptions): Promi
   const port = await freePort(options.port, "Temporal", say);
   const uiPort = options.uiPort === undefined ? undefined : await freePort(options.uiPort, "the Temporal Web UI", say);
   const child = spawnServer(executable, dataDir, port, uiPort, { ...tuning, ...options.dynamicConfig });
-  if (dataDir !== undefined && child.pid !== undefined) await writeFile(pidFile(dataDir), String(child.pid));
+  if (dataDir !== undefined && child.pid !== undefined) {
+    const owned: Owned = { server: child.pid, owner: process.pid };
+    await writeFile(ownerFile(dataDir), JSON.stringify(owned));
+  }
   const address = `127.0.0.1:${port}`;
   try {
     await untilServing(address, child, dataDir);
@@ -72,7 +80,7 @@ export async function startTemporalServer(options: TemporalServerOptions): Promi
     uiUrl: uiPort === undefined ? undefined : `http://127.0.0.1:${uiPort}`,
     async stop() {
       await stopChild(child);
-      if (dataDir !== undefined) await rm(pidFile(dataDir), { force: true });
+      if (dataDir !== undefined) await rm(ownerFile(dataDir), { force: true });
     },
   };
 }
@@ -127,33 +135,48 @@ async function stopChild(child: ChildProcess): Promise<void> {
   clearTimeout(timer);
 }
 
-/** A server that outlived a killed process holds the database and the ports. */
+/**
+ * A server that outlived the process that started it holds the database and the ports.
+ * @throws when that process still runs: two stacks cannot share a database
+ */
 async function endOrphan(dataDir: string, say: Say): Promise<void> {
-  const pid = Number(await readFile(pidFile(dataDir), "utf8").catch(() => "0"));
-  if (!Number.isSafeInteger(pid) || pid <= 0 || !(await isServerOf(pid, dataDir))) return;
-  say(`Ending the Temporal server that an earlier run left behind (pid ${pid}) …`);
-  process.kill(pid, "SIGTERM");
+  const text = await readFile(ownerFile(dataDir), "utf8").catch(() => undefined);
+  if (text === undefined) return;
+  const { server, owner } = ownedSchema.parse(JSON.parse(text));
+  if (!(await isServerOf(server, dataDir))) return;
+  if (owner !== process.pid && isAlive(owner)) {
+    throw new Error(
+      `c3-render already runs on ${dataDir} (pid ${owner}). Stop it first, or give this one a folder of its own: C3_RENDER_DATA_DIR`,
+    );
+  }
+  say(`Ending the Temporal server that an earlier run left behind (pid ${server}) …`);
+  process.kill(server, "SIGTERM");
   const deadline = Date.now() + STOP_TIMEOUT_MS;
-  while (await isServerOf(pid, dataDir)) {
-    if (Date.now() > deadline) process.kill(pid, "SIGKILL");
+  while (await isServerOf(server, dataDir)) {
+    if (Date.now() > deadline) process.kill(server, "SIGKILL");
     await delay(50);
+  }
+}
+
+function isAlive(pid: number): boolean {
+  try {
+    process.kill(pid, 0);
+    return true;
+  } catch {
+    return false;
   }
 }
 
 /** Pids are reused: it is ours only if it runs on this database. */
 async function isServerOf(pid: number, dataDir: string): Promise<boolean> {
-  try {
-    process.kill(pid, 0);
-  } catch {
-    return false;
-  }
+  if (!isAlive(pid)) return false;
   const commandLine = await readFile(`/proc/${pid}/cmdline`, "utf8").catch(() => undefined);
-  // Where the system tells nothing of other processes, the pid file is believed.
+  // Where the system tells nothing of other processes, the file is believed.
   return commandLine === undefined ? process.platform !== "linux" : commandLine.includes(join(dataDir, "temporal.db"));
 }
 
-function pidFile(dataDir: string): string {
-  return join(dataDir, "temporal.pid");
+function ownerFile(dataDir: string): string {
+  return join(dataDir, "temporal.owner.json");
 }
 
 function logFile(dataDir: string): string {

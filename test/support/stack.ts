@@ -78,6 +78,8 @@ async function testConfig(options: TestStackOptions, address: string, folder: st
   const config = loadConfig({
     PORT: String(port),
     SIM_PORT: "0",
+    GPU_PROVIDER: "simulator",
+    C3_API_KEY: "c3-key-of-the-tests",
     TEMPORAL_ADDRESS: address,
     TEMPORAL_NAMESPACE: `test-${randomUUID()}`,
     C3_RENDER_DATA_DIR: folder,

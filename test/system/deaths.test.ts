@@ -9,6 +9,8 @@ import { startTestStack, type TestStack, type TestStackOptions } from "../suppor
 import { temporalExecutable } from "../support/temporal.ts";
 import { startWorkerProcess, type WorkerProcess } from "../support/workerProcess.ts";
 
+const SECRET = "a secret that signs webhooks";
+
 describe("what dies", () => {
   let stack: TestStack;
   const healing = { leaseRenewalMs: 500, leaseTimeoutMs: 4000, reconcileIntervalMs: 500 };
@@ -31,9 +33,9 @@ describe("what dies", () => {
 
     it("the job succeeds on another worker, with one result and one webhook", async function () {
       this.timeout(120_000);
-      await start({ withoutWorker: true, renderSeconds: 3 });
+      await start({ withoutWorker: true, renderSeconds: 3, env: { WEBHOOK_SECRET: SECRET } });
       workers.push(await startWorkerProcess(stack.config));
-      const id = await stack.submit({ text: "It survives.", notify_url: hook("killed") });
+      const id = await stack.submit({ text: "It survives.", notify_url: `${hook("killed")}?token=a-token-in-a-query` });
       await untilRendering();
       await workers[0]!.kill();
       workers.push(await startWorkerProcess(stack.config));
@@ -50,11 +52,11 @@ describe("what dies", () => {
       await stack.untilClosed(id);
       await eventually("the webhook", () => stack.simulator.received("killed").length > 0);
       assert.equal(stack.simulator.received("killed").length, 1);
-      const secrets = workers.map((worker) => worker.output()).join("\n");
-      assert.ok(
-        secrets.includes(id) && !secrets.includes(`"${stack.config.comput3.apiKey}"`),
-        "the key is in a log line",
-      );
+      const output = workers.map((worker) => worker.output()).join("\n");
+      assert.ok(output.includes(id), "the workers log what they do");
+      for (const secret of [stack.config.comput3.apiKey, SECRET, "a-token-in-a-query"]) {
+        assert.ok(!output.includes(secret!), `${secret} is in a log line`);
+      }
     });
   });
 
@@ -123,6 +125,16 @@ describe("what dies", () => {
       await eventually("the lease is taken back", () => stack.simulator.instances()[0]?.why === "stopped" || undefined);
       stack.simulator.settings.renderSeconds = 0;
       await stack.untilState(await stack.submit({ text: "The next." }), "success");
+    });
+
+    it("the reconciler: the hourly Schedule brings it back", async () => {
+      await start();
+      await terminate(ids.reconciler);
+      await stack.client.schedule.getHandle("ensure-reconciler").trigger();
+      await eventually("it runs", async () => {
+        const { status } = await stack.client.workflow.getHandle(ids.reconciler).describe();
+        return status.name === "RUNNING" || undefined;
+      });
     });
 
     it("the reconciler: it is back when a pool needs it", async () => {

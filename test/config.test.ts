@@ -1,0 +1,78 @@
+import assert from "node:assert/strict";
+import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { ConfigError, ignoredVariables, loadConfig } from "../src/config.ts";
+import { refuseHalfAStack } from "../src/processes.ts";
+
+const problemsOf = (env: Record<string, string>) => {
+  try {
+    loadConfig(env);
+  } catch (error) {
+    assert.ok(error instanceof ConfigError);
+    return error;
+  }
+  return assert.fail("it was accepted");
+};
+
+describe("the configuration", () => {
+  it("has the documented defaults", () => {
+    const config = loadConfig({});
+    assert.equal(config.api.port, 5000);
+    assert.equal(config.api.host, "127.0.0.1");
+    assert.deepEqual(config.gpu.pools, { "media:fast": { max: 4 } });
+    assert.equal(config.gpu.idleTimeoutMs, 300_000);
+    assert.deepEqual(config.gpu.launchRetryMs, [5000, 15_000, 30_000, 45_000, 60_000]);
+    assert.deepEqual(config.webhook.retryDelaysMs, [5000, 5000, 5000, 5000]);
+    assert.equal(config.webhook.timeoutMs, 10_000);
+  });
+
+  it("names every bad value at once and tells no secret", () => {
+    const { message } = problemsOf({
+      PORT: "many",
+      MAX_GPUS: "0",
+      C3_API_URL: "nowhere",
+      C3_RENDER_API_KEY: "my-secret",
+    });
+    for (const name of ["PORT", "MAX_GPUS", "C3_API_URL"]) assert.match(message, new RegExp(`- ${name}: `));
+    assert.ok(!message.includes("my-secret"));
+  });
+
+  it("takes secrets from files, and says which one cannot be read", async () => {
+    const folder = await mkdtemp(join(tmpdir(), "c3-render-config-"));
+    await writeFile(join(folder, "key"), "from a file\n");
+    assert.equal(loadConfig({ C3_API_KEY_FILE: join(folder, "key") }).comput3.apiKey, "from a file");
+    assert.match(problemsOf({ C3_API_KEY_FILE: join(folder, "none") }).message, /C3_API_KEY_FILE: cannot be read/);
+    await rm(folder, { recursive: true });
+  });
+
+  it("turns to S3 as soon as there is an endpoint", () => {
+    const { storage } = loadConfig({ MINIO_ENDPOINT: "minio:9000", MINIO_SECURE: "true" });
+    assert.equal(storage.kind, "s3");
+    assert.equal(storage.kind === "s3" && storage.s3.endpoint, "https://minio:9000");
+  });
+
+  it("knows what used to mean something", () => {
+    assert.deepEqual(ignoredVariables({ REDIS_HOST: "x", PORT: "1", WORKER_POLLING_INTERVAL: "2" }), [
+      "REDIS_HOST",
+      "WORKER_POLLING_INTERVAL",
+    ]);
+  });
+
+  it("starts no half of a stack by accident", () => {
+    assert.throws(() => refuseHalfAStack(loadConfig({})), /C3_API_KEY: .*[\s\S]*STORAGE: /);
+    refuseHalfAStack(loadConfig({ C3_API_KEY: "x", MINIO_ENDPOINT: "minio:9000" }));
+    refuseHalfAStack(loadConfig({ GPU_PROVIDER: "simulator", STORAGE_SHARED: "true" }));
+  });
+
+  it("has a line for every variable in .env.example, with its default", async () => {
+    const example = await readFile(new URL("../.env.example", import.meta.url), "utf8");
+    const listed = Object.fromEntries(
+      [...example.matchAll(/^([A-Z0-9_]+)=(.*)$/gm)].map(([, name, value]) => [name, value]),
+    );
+    const source = await readFile(new URL("../src/config.ts", import.meta.url), "utf8");
+    const known = [...source.matchAll(/^ {2}([A-Z0-9_]+): /gm)].map(([, name]) => name!);
+    assert.deepEqual(Object.keys(listed).sort(), known.sort());
+    assert.deepEqual(loadConfig(listed as Record<string, string>), loadConfig({}));
+  });
+});
