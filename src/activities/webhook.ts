@@ -36,7 +36,11 @@ export function createAttemptWebhook({
       const { jobId, url, attempt } = request;
       const body = JSON.stringify(await bodyOf(request, store));
       const at = new Date();
-      const headers = { "Content-Type": "application/json", ...signatureOf(secret, jobId, at, body) };
+      const headers = {
+        "Content-Type": "application/json",
+        "User-Agent": "c3-render",
+        ...signatureOf(secret, jobId, at, body),
+      };
       const outcome = await post();
       const made: WebhookAttempt = { at: at.toISOString(), ms: Date.now() - at.getTime(), ...outcome };
       log.info("webhook attempt", { jobId, attempt, url: withoutQuery(url), ...made });
