@@ -97,24 +97,32 @@ export function createGpuActivities({ comput3, config }: { comput3: Comput3; con
     },
 
     /**
-     * Stops every instance of this key and sees that none is left. Fails, to be tried again, until the
-     * provider shows none any more; past `expires` the provider has ended it by itself.
+     * Stops every instance of this key and sees that none is left. Fails, to be tried again, until the provider
+     * shows none any more, or until `expires`, when the provider has ended it by itself.
      */
     async stopGpu({ gpuId, type, expires }: InstanceKey & { gpuId: string }): Promise<{ refundAmount: number }> {
       const signal = cancellationSignal();
-      let refundAmount = 0;
-      for (const { workload, node } of await instancesOf({ type, expires }, signal)) {
-        const stopped = await comput3.stop(workload, signal);
-        refundAmount += stopped.refundAmount ?? 0;
-        log.info("instance stopped", { gpuId, workload, node, refundAmount: stopped.refundAmount });
+      try {
+        return await stopAll(gpuId, { type, expires }, signal);
+      } catch (error) {
+        if (Date.now() < expires * 1000) throw error;
+        log.warn("instance not seen to be gone, but past its end", { gpuId, error: messageOf(error) });
+        return { refundAmount: 0 };
       }
-      const left = await instancesOf({ type, expires }, signal);
-      if (left.length > 0 && Date.now() < expires * 1000) {
-        throw ApplicationFailure.retryable(`${left.length} instances of ${gpuId} still run`, "StillRunning");
-      }
-      return { refundAmount };
     },
   };
+
+  async function stopAll(gpuId: string, key: InstanceKey, signal: AbortSignal): Promise<{ refundAmount: number }> {
+    let refundAmount = 0;
+    for (const { workload, node } of await instancesOf(key, signal)) {
+      const stopped = await comput3.stop(workload, signal);
+      refundAmount += stopped.refundAmount ?? 0;
+      log.info("instance stopped", { gpuId, workload, node, refundAmount: stopped.refundAmount });
+    }
+    const left = await instancesOf(key, signal);
+    if (left.length > 0) throw ApplicationFailure.retryable(`${left.length} instances still run`, "StillRunning");
+    return { refundAmount };
+  }
 
   async function launchOnce(key: InstanceKey & { gpuId: string; launchedAfter: number }, signal: AbortSignal) {
     const running = await comput3.runningWorkloads(signal);

@@ -72,8 +72,8 @@ async function download(program: Program, folder: string, cached: string, _env: 
     await rename(await program.download(folder), cached);
     return cached;
   } catch (error) {
-    say(`  cannot be downloaded here (${firstLine(error)})`);
-    throw new Error(`a download: ${firstLine(error)}`, { cause: error });
+    say(`  cannot be downloaded here (${reasonOf(error)})`);
+    throw new Error(`a download: ${reasonOf(error)}`, { cause: error });
   }
 }
 
@@ -125,6 +125,8 @@ async function isExecutable(path: string): Promise<boolean> {
   );
 }
 
-function firstLine(error: unknown): string {
-  return (error instanceof Error ? error.message : String(error)).split("\n")[0] ?? "";
+/** The last of the reasons that an error strings together: the one that says what happened. */
+function reasonOf(error: unknown): string {
+  const [line = ""] = (error instanceof Error ? error.message : String(error)).split("\n");
+  return line.split(": ").at(-1)?.slice(0, 120) ?? "";
 }

@@ -60,8 +60,11 @@ export function applyChange(pool: PoolState, change: GpuChange): void {
   if (known !== undefined && known.sequence >= change.sequence) return;
   const lease = known?.lease;
   const request = known?.request;
-  if (refused !== undefined && refused === lease?.leaseId) requeue(pool, request);
-  if (change.state === "stopped" || change.state === "lost") {
+  const gone = change.state === "stopped" || change.state === "lost";
+  // Gone without an answer to its last assignment is a refusal, too.
+  if (lease !== undefined && (refused === lease.leaseId || (gone && released !== lease.leaseId)))
+    requeue(pool, request);
+  if (gone) {
     pool.gpus = pool.gpus.filter((gpu) => gpu !== known);
     return;
   }

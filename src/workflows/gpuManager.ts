@@ -1,6 +1,5 @@
 import {
   ActivityCancellationType,
-  ActivityFailure,
   allHandlersFinished,
   CancellationScope,
   condition,
@@ -8,16 +7,14 @@ import {
   isCancellation,
   log,
   proxyActivities,
-  proxyLocalActivities,
-  rootCause,
-  setCurrentDetails,
   setHandler,
-  upsertMemo,
   workflowInfo,
 } from "@temporalio/workflow";
 import type { Activities } from "../activities/index.ts";
-import type { Assignment, GpuChange, GpuView, LeaseOutcome } from "../gpus/types.ts";
+import type { Assignment, LeaseOutcome } from "../gpus/types.ts";
 import { createAlarm } from "./alarm.ts";
+import { failureSentence } from "./failures.ts";
+import { type CarriedRecord, createInstanceRecord } from "./instanceRecord.ts";
 import { assign, drain, releaseLease, renewLease } from "./messages.ts";
 import { taskQueues } from "./names.ts";
 
@@ -43,8 +40,7 @@ export interface GpuInput {
 }
 
 interface Carried {
-  view: GpuView;
-  sequence: number;
+  record: CarriedRecord;
   renewedAt: number;
 }
 
@@ -65,7 +61,7 @@ const patient = {
 
 const { launchGpu } = proxyActivities<Activities>({
   ...patient,
-  startToCloseTimeout: "5m",
+  startToCloseTimeout: "15m",
   heartbeatTimeout: HEARTBEAT_TIMEOUT,
   summary: "rent an instance",
 });
@@ -88,11 +84,6 @@ const { stopGpu } = proxyActivities<Activities>({
   retry: { initialInterval: "1s", maximumInterval: "30s" },
   summary: "stop the instance and see that it is gone",
 });
-const signals = proxyLocalActivities<Activities>({
-  startToCloseTimeout: "5s",
-  scheduleToCloseTimeout: "15s",
-  retry: { initialInterval: "100ms", maximumInterval: "2s" },
-});
 
 /**
  * Owns one paid instance from its launch until it is seen to be gone, and alone grants its lease.
@@ -102,16 +93,8 @@ const signals = proxyLocalActivities<Activities>({
  */
 export async function gpuManager(input: GpuInput): Promise<{ reason: string; refundAmount: number }> {
   const { gpuId, type, expires, settings } = input;
-  const startedAt = input.carried?.view.startedAt ?? Date.now();
-  let view: GpuView = input.carried?.view ?? {
-    gpuId,
-    type,
-    state: "launching",
-    since: startedAt,
-    startedAt,
-    expiresAt: expires * 1000,
-  };
-  let sequence = input.carried?.sequence ?? 0;
+  const instance = createInstanceRecord(input, input.carried?.record);
+  const { startedAt } = instance.view;
   let renewedAt = input.carried?.renewedAt ?? 0;
   let stop: Stop | undefined;
   const assigned: Assignment[] = [];
@@ -126,59 +109,43 @@ export async function gpuManager(input: GpuInput): Promise<{ reason: string; ref
   setHandler(assign, (assignment) => void assigned.push(assignment));
   setHandler(releaseLease, (release) => void released.push(release));
   setHandler(renewLease, ({ leaseId }) => {
-    if (view.lease?.leaseId === leaseId) renewedAt = Date.now();
+    if (instance.view.lease?.leaseId === leaseId) renewedAt = Date.now();
   });
   setHandler(drain, ({ now, reason }) => requestStop({ reason, now, nodeFault: false }));
   CancellationScope.current().cancelRequested.catch(() =>
     requestStop({ reason: "cancelled in Temporal", now: false, nodeFault: false }),
   );
 
-  /** Records a change: in the memo, the log and the Web UI, and tells the pool. */
-  async function change(next: Partial<GpuView>, ended: Pick<GpuChange, "released" | "refused"> = {}): Promise<void> {
-    view = { ...view, ...next, ...(next.state !== undefined && next.state !== view.state && { since: Date.now() }) };
-    if (ended.released !== undefined) delete view.lease;
-    sequence += 1;
-    show();
-    await deliver("gpuChanged", signals.reportGpu({ change: { ...view, ...ended, sequence } }));
-  }
-
-  function show(): void {
-    upsertMemo({ gpu: view });
-    setCurrentDetails(describe(view));
-    log.info("instance changed", { ...view });
-  }
-
   return await CancellationScope.nonCancellable(async () => {
-    if (input.carried === undefined) {
-      show();
-      await boot();
-    }
-    while (stop === undefined || view.lease !== undefined) await serve();
+    if (input.carried === undefined) await boot();
+    while (stop === undefined || instance.view.lease !== undefined) await serve();
     return await shutDown(stop);
   });
 
   /** From nothing to an idle instance, or to a reason to stop. */
   async function boot(): Promise<void> {
     const scope = new CancellationScope();
-    const stopped = condition(() => stop !== undefined).then(() => scope.cancel());
+    // Without a stop it waits on, and costs nothing.
+    void condition(() => stop !== undefined).then(() => scope.cancel());
     try {
       await scope.run(async () => {
         const { workload, node } = await launchGpu({ gpuId, type, expires, launchedAfter: startedAt });
-        await change({ state: "starting", workload, node });
+        await instance.change({ state: "starting", workload, node });
         const { bootDelayMs, readyTimeoutMs } = settings;
         await awaitGpuReady({ gpuId, node, bootDelayMs, readyBy: Date.now() + readyTimeoutMs });
       });
-      await change({ state: "idle" });
+      await instance.change({ state: "idle" });
     } catch (error) {
       if (stop === undefined) {
         const nodeFault = true;
-        requestStop({ reason: `could not be started: ${sentenceOf(error)}`, now: true, nodeFault });
+        requestStop({ reason: `could not be started: ${failureSentence(error)}`, now: true, nodeFault });
       } else if (!isCancellation(error)) {
-        log.warn("the start of the instance failed while it was being stopped", { gpuId, error: sentenceOf(error) });
+        log.warn("the start of the instance failed while it was being stopped", {
+          gpuId,
+          error: failureSentence(error),
+        });
       }
     }
-    // Not awaited to the end: without a stop it waits on, and costs nothing.
-    void stopped;
   }
 
   /** Grants and takes back leases, until the instance is to stop or the history is long enough. */
@@ -186,11 +153,13 @@ export async function gpuManager(input: GpuInput): Promise<{ reason: string; ref
     const alarm = createAlarm();
     const watching = new CancellationScope();
     const watch = watching
-      .run(() => watchGpu({ gpuId, type, expires, workload: view.workload ?? "", node: view.node ?? "" }))
+      .run(() =>
+        watchGpu({ gpuId, type, expires, workload: instance.view.workload ?? "", node: instance.view.node ?? "" }),
+      )
       .then((seen) => requestStop({ reason: seen.reason, now: true, nodeFault: true }))
       .catch((error: unknown) => {
         if (!watching.consideredCancelled) {
-          requestStop({ reason: `cannot be watched: ${sentenceOf(error)}`, now: true, nodeFault: true });
+          requestStop({ reason: `cannot be watched: ${failureSentence(error)}`, now: true, nodeFault: true });
         }
       });
     let due = false;
@@ -198,8 +167,9 @@ export async function gpuManager(input: GpuInput): Promise<{ reason: string; ref
       await takeReleases();
       await takeAssignments();
       retireWhenDue();
-      if (stop !== undefined && (view.lease === undefined || stop.now)) break;
-      if (stop !== undefined && view.state === "leased") await change({ state: "draining", reason: stop.reason });
+      if (stop !== undefined && (instance.view.lease === undefined || stop.now)) break;
+      if (stop !== undefined && instance.view.state === "leased")
+        await instance.change({ state: "draining", reason: stop.reason });
       due = workflowInfo().continueAsNewSuggested;
       if (due) break;
       const heard = () => assigned.length > 0 || released.length > 0 || (stop !== undefined && needsAction(stop));
@@ -207,12 +177,13 @@ export async function gpuManager(input: GpuInput): Promise<{ reason: string; ref
     }
     watching.cancel();
     watchEnded = watch;
-    if (stop?.now && view.lease !== undefined) await takeLeaseAway(view.lease, stop.reason, stop.nodeFault);
+    if (stop?.now && instance.view.lease !== undefined)
+      await takeLeaseAway(instance.view.lease, stop.reason, stop.nodeFault);
     if (due && stop === undefined) await carryOn();
   }
 
   function needsAction(request: Stop): boolean {
-    return request.now || view.lease === undefined || view.state !== "draining";
+    return request.now || instance.view.lease === undefined || instance.view.state !== "draining";
   }
 
   async function carryOn(): Promise<void> {
@@ -223,15 +194,15 @@ export async function gpuManager(input: GpuInput): Promise<{ reason: string; ref
       await takeAssignments();
     }
     if (stop === undefined) {
-      await continueAsNew<typeof gpuManager>({ ...input, carried: { view, sequence, renewedAt } });
+      await continueAsNew<typeof gpuManager>({ ...input, carried: { record: instance.carried(), renewedAt } });
     }
   }
 
   async function takeAssignments(): Promise<void> {
     for (let assignment = assigned.shift(); assignment !== undefined; assignment = assigned.shift()) {
-      if (view.lease?.leaseId === assignment.leaseId) continue;
-      if (stop !== undefined || view.lease !== undefined || view.state !== "idle") {
-        await change({}, { refused: assignment.leaseId });
+      if (instance.view.lease?.leaseId === assignment.leaseId) continue;
+      if (stop !== undefined || instance.view.lease !== undefined || instance.view.state !== "idle") {
+        await instance.change({}, { refused: assignment.leaseId });
         continue;
       }
       await grant(assignment);
@@ -239,81 +210,52 @@ export async function gpuManager(input: GpuInput): Promise<{ reason: string; ref
   }
 
   async function grant(assignment: Assignment): Promise<void> {
-    view = { ...view, state: "leased", since: Date.now(), lease: assignment };
     renewedAt = Date.now();
-    show();
-    const { node = "", expiresAt } = view;
-    const delivered = await deliver(
-      "leaseGranted",
-      signals.grantLease({ lease: { ...assignment, gpuId, gpuType: type, node, expiresAt } }),
-    );
+    const delivered = await instance.lend(assignment);
     // Only a job that is certainly gone gives the lease back here: one that may have got it may use the node.
-    if (delivered === false) await change({ state: "idle" }, { released: assignment.leaseId });
+    if (delivered === false) await instance.change({ state: "idle" }, { released: assignment.leaseId });
   }
 
   async function takeReleases(): Promise<void> {
     for (let release = released.shift(); release !== undefined; release = released.shift()) {
-      if (view.lease?.leaseId !== release.leaseId) continue;
+      if (instance.view.lease?.leaseId !== release.leaseId) continue;
       if (release.outcome === "suspect") {
         requestStop({ reason: "the job's run failed on it or was not seen to end", now: false, nodeFault: true });
       }
-      await change({ state: stop === undefined ? "idle" : "draining" }, { released: release.leaseId });
+      await instance.change({ state: stop === undefined ? "idle" : "draining" }, { released: release.leaseId });
     }
   }
 
   function retireWhenDue(): void {
     const now = Date.now();
-    if (view.lease !== undefined && renewedAt + settings.leaseTimeoutMs <= now) {
+    if (instance.view.lease !== undefined && renewedAt + settings.leaseTimeoutMs <= now) {
       requestStop({ reason: "the lease was not renewed", now: true, nodeFault: true });
     } else if (startedAt + settings.replaceAfterMs <= now) {
       requestStop({ reason: "old enough to be replaced", now: false, nodeFault: false });
-    } else if (view.lease === undefined && view.since + settings.idleTimeoutMs <= now) {
+    } else if (instance.view.lease === undefined && instance.view.since + settings.idleTimeoutMs <= now) {
       requestStop({ reason: "idle for too long", now: false, nodeFault: false });
     }
   }
 
   function nextLook(): number {
     const idleOrLeaseEnds =
-      view.lease === undefined ? view.since + settings.idleTimeoutMs : renewedAt + settings.leaseTimeoutMs;
+      instance.view.lease === undefined
+        ? instance.view.since + settings.idleTimeoutMs
+        : renewedAt + settings.leaseTimeoutMs;
     return stop === undefined ? Math.min(idleOrLeaseEnds, startedAt + settings.replaceAfterMs) : idleOrLeaseEnds;
   }
 
   async function takeLeaseAway(lease: Assignment, reason: string, nodeFault: boolean): Promise<void> {
-    await deliver("leaseLost", signals.reportLoss({ ...lease, reason, nodeFault }));
-    await change({ state: "stopping", reason }, { released: lease.leaseId });
+    await instance.tellHolder(lease, reason, nodeFault);
+    await instance.change({ state: "stopping", reason }, { released: lease.leaseId });
   }
 
   async function shutDown({ reason }: Stop): Promise<{ reason: string; refundAmount: number }> {
-    await change({ state: "stopping", reason });
+    await instance.change({ state: "stopping", reason });
     const { refundAmount } = await stopGpu({ gpuId, type, expires });
-    for (const assignment of assigned.splice(0)) await change({}, { refused: assignment.leaseId });
-    await change({ state: "stopped" });
+    for (const assignment of assigned.splice(0)) await instance.change({}, { refused: assignment.leaseId });
+    await instance.change({ state: "stopped" });
     await watchEnded;
     return { reason, refundAmount };
   }
-}
-
-/** Whether the signal arrived; undefined when that is not known. The census mends what was lost. */
-async function deliver(signal: string, sending: Promise<{ delivered: boolean }>): Promise<boolean | undefined> {
-  try {
-    return (await sending).delivered;
-  } catch (error) {
-    log.warn("a signal could not be sent", { signal, error: sentenceOf(error) });
-    return undefined;
-  }
-}
-
-function sentenceOf(error: unknown): string {
-  return (error instanceof ActivityFailure ? rootCause(error) : undefined) ?? String(error);
-}
-
-function describe(gpu: GpuView): string {
-  const lines = [
-    `**${gpu.type}** instance, ${gpu.state} since ${new Date(gpu.since).toISOString()}`,
-    gpu.node === undefined ? undefined : `- node \`${gpu.node}\`, workload \`${gpu.workload}\``,
-    gpu.lease === undefined ? undefined : `- used by job ${gpu.lease.jobId}`,
-    gpu.reason === undefined ? undefined : `- stops: ${gpu.reason}`,
-    `- the provider ends it at ${new Date(gpu.expiresAt).toISOString()}`,
-  ];
-  return lines.filter((line) => line !== undefined).join("\n");
 }

@@ -76,6 +76,12 @@ describe("what a pool knows", () => {
     assert.deepEqual([queued(pool), states(pool)], [[], []]);
   });
 
+  it("puts a job back whose instance ended before it answered the assignment", () => {
+    const pool = assignedPool();
+    applyChange(pool, change("stopped", 2));
+    assert.deepEqual([queued(pool), states(pool)], [["a"], []]);
+  });
+
   it("forgets a withdrawn job", () => {
     const pool = createPool("media:fast", { max: 4 }, NOW);
     addRequest(pool, request("a"), NOW);
