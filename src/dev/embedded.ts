@@ -1,6 +1,6 @@
 import { resolve } from "node:path";
 import type { Config } from "../config.ts";
-import { createLogger, type Logger } from "../log.ts";
+import { createLogger, createTerminalLogger, type Logger } from "../log.ts";
 import { warnOfIgnored } from "../processes.ts";
 import { installRuntime } from "../workers/runtime.ts";
 import { bundleWorkflows } from "../workers/workers.ts";
@@ -25,7 +25,7 @@ export interface EmbeddedOptions {
 }
 
 export async function startEmbedded({ config, env, say }: EmbeddedOptions): Promise<Embedded> {
-  const log = createLogger(config.logLevel);
+  const log = process.stdout.isTTY ? createTerminalLogger(config.logLevel) : createLogger(config.logLevel);
   installRuntime(log);
   warnOfIgnored(env, log);
   const server = config.temporal.address === undefined ? await ownServer(config, env, say) : undefined;

@@ -7,7 +7,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { findProgram, type Program } from "../../src/dev/binaries.ts";
 import { freePort, startTemporalServer } from "../../src/dev/temporalServer.ts";
-import { temporalExecutable } from "../support/temporal.ts";
+import { temporalExecutable } from "../support/programs.ts";
 
 describe("the embedded Temporal server", () => {
   let folder: string;

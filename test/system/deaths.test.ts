@@ -5,8 +5,8 @@ import { join } from "node:path";
 import { startTemporalServer } from "../../src/dev/temporalServer.ts";
 import { ids } from "../../src/workflows/names.ts";
 import { eventually } from "../support/eventually.ts";
+import { temporalExecutable } from "../support/programs.ts";
 import { startTestStack, type TestStack, type TestStackOptions } from "../support/stack.ts";
-import { temporalExecutable } from "../support/temporal.ts";
 import { startWorkerProcess, type WorkerProcess } from "../support/workerProcess.ts";
 
 const SECRET = "a secret that signs webhooks";

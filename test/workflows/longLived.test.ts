@@ -6,8 +6,8 @@ import { bundleWorkflows } from "../../src/workers/workers.ts";
 import { poolStatus, requestLease, resizePool } from "../../src/workflows/messages.ts";
 import { ids } from "../../src/workflows/names.ts";
 import { eventually } from "../support/eventually.ts";
+import { temporalExecutable } from "../support/programs.ts";
 import { startTestStack, type TestStack } from "../support/stack.ts";
-import { temporalExecutable } from "../support/temporal.ts";
 
 const POOL = ids.pool("media:fast");
 

@@ -14,6 +14,8 @@ export function accessLog(log: Logger): MiddlewareHandler<ApiEnv> {
       status: c.res.status,
       durationMs: Math.round(performance.now() - startedAt),
     };
-    log.info(request, "request");
+    // Clients poll: what only reads and succeeds is a detail.
+    const polled = c.req.method === "GET" && c.res.status < 400;
+    log[polled ? "debug" : "info"](request, "request");
   };
 }
