@@ -27,18 +27,23 @@ export function warnOfIgnored(env: NodeJS.ProcessEnv, log: Logger): void {
   if (names.length > 0) log.warn({ names }, "these variables are ignored: there is no Redis and no polling any more");
 }
 
+/** Ctrl-C, the end of a service, a terminal that is closed. */
+const endSignals = ["SIGINT", "SIGTERM", "SIGHUP"] as const;
+
 /**
- * Runs `stop` at the first SIGTERM or SIGINT; a second one leaves at once.
+ * Runs `stop` at the first signal to end, and `hurry` at the second one.
  * @returns a promise that ends when `stop` has
  */
-export function stopOnSignal(log: Logger, stop: () => Promise<void>): Promise<void> {
+export function stopOnSignal(
+  stop: (signal: NodeJS.Signals) => Promise<void>,
+  hurry: () => void = () => process.exit(1),
+): Promise<void> {
   return new Promise((resolve, reject) => {
     const begin = (signal: NodeJS.Signals) => {
-      log.info({ signal }, "stopping");
-      for (const again of ["SIGTERM", "SIGINT"] as const) process.once(again, () => process.exit(1));
-      stop().then(resolve, reject);
+      for (const end of endSignals) process.off(end, begin).once(end, hurry);
+      stop(signal).then(resolve, reject);
     };
-    for (const signal of ["SIGTERM", "SIGINT"] as const) process.once(signal, begin);
+    for (const end of endSignals) process.on(end, begin);
   });
 }
 

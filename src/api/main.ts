@@ -9,7 +9,7 @@ import { listen } from "./server.ts";
 
 const CLOSE_GRACE_MS = 10_000;
 
-/** The process of `npm run api`: answers until SIGTERM or SIGINT, then lets requests under way finish. */
+/** The process of `npm run api`: answers until a signal ends it, then lets requests under way finish. */
 async function main(): Promise<void> {
   const config = loadConfig(process.env);
   refuseHalfAStack(config);
@@ -19,7 +19,8 @@ async function main(): Promise<void> {
   const client = await connectClient(config);
   const store = createObjectStore(config.storage, config.api.publicUrl ?? "");
   const server = await listen(createApp({ config, client, store, log }), config.api, log);
-  await stopOnSignal(log, async () => {
+  await stopOnSignal(async (signal) => {
+    log.info({ signal }, "stopping");
     await server.close(CLOSE_GRACE_MS);
     await client.connection.close();
   });

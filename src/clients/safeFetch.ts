@@ -1,6 +1,6 @@
 import { lookup as systemLookup } from "node:dns";
 import { isIP, type LookupFunction } from "node:net";
-import { Readable } from "node:stream";
+import { pipeline, Readable, Transform } from "node:stream";
 import { Agent, buildConnector, type Dispatcher, fetch, type Headers, type Response } from "undici";
 import { withoutQuery } from "../log.ts";
 import { isPublicAddress } from "../net/addresses.ts";
@@ -159,15 +159,20 @@ function withoutCredentials(url: URL): { target: URL; credentials: Record<string
   return { target, credentials: { authorization: `Basic ${Buffer.from(pair).toString("base64")}` } };
 }
 
+/** The body, which fails beyond `maxBytes`. It may be left unread: the time limit then ends it without noise. */
 function limited(response: Response, maxBytes: number): Readable {
   if (response.body === null) return Readable.from([]);
   const announced = Number(response.headers.get("content-length") ?? 0);
   let bytes = 0;
-  const body = Readable.fromWeb(response.body);
-  const counted = body.map((chunk: Uint8Array) => {
-    bytes += chunk.length;
-    if (bytes > maxBytes) throw new TooLarge(maxBytes);
-    return chunk;
+  const counted = new Transform({
+    transform(chunk: Uint8Array, _, done) {
+      bytes += chunk.length;
+      if (bytes > maxBytes) done(new TooLarge(maxBytes));
+      else done(null, chunk);
+    },
+  });
+  pipeline(Readable.fromWeb(response.body), counted, () => {
+    // Whoever reads learns of the failure from the stream itself.
   });
   if (announced > maxBytes) counted.destroy(new TooLarge(maxBytes));
   return counted;

@@ -1,5 +1,5 @@
 import { loadConfig } from "../config.ts";
-import { fail } from "../processes.ts";
+import { fail, stopOnSignal } from "../processes.ts";
 import { type Embedded, startEmbedded } from "./embedded.ts";
 import { openInstances } from "./instances.ts";
 
@@ -9,7 +9,15 @@ async function main(): Promise<void> {
   const config = loadConfig(process.env);
   const stack = await startEmbedded({ config, env: process.env, say });
   say(welcome(stack));
-  await Promise.race([stack.finished, untilInterrupted(stack, say)]);
+  const interrupted = stopOnSignal(
+    async () => {
+      say("\nStopping … (once more to leave at once)");
+      await stack.shutDown();
+      say("Stopped.");
+    },
+    () => void leaveAtOnce(stack, say),
+  );
+  await Promise.race([stack.finished, interrupted]);
 }
 
 function welcome({ apiUrl, temporalUiUrl, simulator, config }: Embedded): string {
@@ -30,23 +38,9 @@ function welcome({ apiUrl, temporalUiUrl, simulator, config }: Embedded): string
   return lines.filter((line) => line !== undefined).join("\n");
 }
 
-/** Ctrl-C stops cleanly; a second one leaves at once and says what is still paid for. */
-function untilInterrupted(stack: Embedded, say: (line: string) => void): Promise<void> {
-  return new Promise((resolve, reject) => {
-    const begin = () => {
-      say("\nStopping … (once more to leave at once)");
-      for (const signal of ["SIGINT", "SIGTERM"] as const) process.once(signal, () => void leaveAtOnce(stack, say));
-      stack.shutDown().then(() => {
-        say("Stopped.");
-        resolve();
-      }, reject);
-    };
-    for (const signal of ["SIGINT", "SIGTERM"] as const) process.once(signal, begin);
-  });
-}
-
 const ANSWER_WITHIN_MS = 2000;
 
+/** Says what is still paid for. */
 async function leaveAtOnce({ client, simulator }: Embedded, say: (line: string) => void): Promise<void> {
   try {
     const open = await client.withDeadline(Date.now() + ANSWER_WITHIN_MS, () => openInstances(client));

@@ -1,6 +1,5 @@
 import { resolve } from "node:path";
 import { loadConfig } from "../config.ts";
-import { createLogger } from "../log.ts";
 import { fail, stopOnSignal } from "../processes.ts";
 import { findProgram } from "./binaries.ts";
 import { temporalCli } from "./programs.ts";
@@ -9,7 +8,7 @@ import { startTemporalServer } from "./temporalServer.ts";
 /** `npm run temporal`: the embedded Temporal server alone. */
 async function main(): Promise<void> {
   const say = (line: string) => console.log(line);
-  const { embedded, logLevel } = loadConfig(process.env);
+  const { embedded } = loadConfig(process.env);
   const executable = await findProgram(temporalCli(embedded.temporalCliPath), process.env, say);
   const server = await startTemporalServer({
     executable,
@@ -19,7 +18,7 @@ async function main(): Promise<void> {
     say,
   });
   say(`Temporal serves on ${server.address}; its Web UI on ${server.uiUrl}`);
-  await stopOnSignal(createLogger(logLevel), () => server.stop());
+  await stopOnSignal(() => server.stop());
 }
 
 main().catch(fail);

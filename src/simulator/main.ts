@@ -1,5 +1,4 @@
 import { loadConfig } from "../config.ts";
-import { createLogger } from "../log.ts";
 import { fail, stopOnSignal } from "../processes.ts";
 import { startSimulator } from "./simulator.ts";
 
@@ -15,8 +14,7 @@ async function main(): Promise<void> {
       `  NODE_URL_TEMPLATE=${simulator.nodeUrlTemplate} TRUSTED_ORIGINS=${simulator.url}`,
     ].join("\n"),
   );
-  const log = createLogger(config.logLevel);
-  await stopOnSignal(log, () => simulator.close());
+  await stopOnSignal(() => simulator.close());
 }
 
 main().catch(fail);

@@ -7,7 +7,7 @@ import { installRuntime } from "./runtime.ts";
 import { startWorker } from "./worker.ts";
 import { bundleWorkflows, type WorkflowBundle } from "./workers.ts";
 
-/** The process of `npm run worker`: works until SIGTERM or SIGINT, then hands its activities over. */
+/** The process of `npm run worker`: works until a signal ends it, then hands its activities over. */
 async function main(): Promise<void> {
   const config = loadConfig(process.env);
   refuseHalfAStack(config);
@@ -16,7 +16,11 @@ async function main(): Promise<void> {
   installRuntime(log);
   const workers = await startWorker(config, await workflowBundle(), process.env);
   log.info({ namespace: config.temporal.namespace }, "the worker is running");
-  await Promise.race([workers.finished, stopOnSignal(log, workers.stop)]);
+  const stopped = stopOnSignal(async (signal) => {
+    log.info({ signal }, "stopping");
+    await workers.stop();
+  });
+  await Promise.race([workers.finished, stopped]);
 }
 
 /** The build bundles the workflows ahead; from the sources they are bundled here. */

@@ -156,6 +156,11 @@ describe("safeFetch", () => {
     await assert.rejects(text(slow.body));
   });
 
+  it("ends a body that nobody reads at the time limit, without noise", async () => {
+    const { body } = await trusting.get(`http://127.0.0.1:${port}/endless`, { ...limits, timeoutMs: 100 });
+    await new Promise((resolve) => body.once("close", resolve));
+  });
+
   it("uses no proxy, whatever the environment says", async () => {
     process.env.HTTP_PROXY = "http://127.0.0.1:1";
     try {
