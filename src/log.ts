@@ -24,8 +24,10 @@ export function createLogger(level: LogLevel): Logger {
 
 /** The same events for a person at a terminal: time, level and words, and of the fields only those that name things. */
 export function createTerminalLogger(level: LogLevel): Logger {
+  // A terminal that was closed must not end what it started: stopping takes longer than it stays.
+  process.stdout.on("error", () => {});
   const stream = pretty({
-    sync: true,
+    destination: process.stdout,
     translateTime: "SYS:HH:MM:ss",
     hideObject: true,
     messageFormat: (event, messageKey) => {
