@@ -11,6 +11,10 @@ export interface Config {
   comput3: Comput3Config;
   gpu: GpuConfig;
   jobs: JobsConfig;
+  portrait: PortraitConfig;
+  vision: VisionConfig;
+  /** undefined: there are no lip-sync jobs. */
+  modal: ModalConfig | undefined;
   storage: StorageConfig;
   inputs: InputsConfig;
   webhook: WebhookConfig;
@@ -109,6 +113,36 @@ export interface JobsConfig {
   maxTextChars: number;
 }
 
+export interface PortraitConfig {
+  /** What a portrait says that was given nothing to say. */
+  greeting: string;
+  /** A ComfyUI graph (API format, JSON) with placeholders, instead of the built-in one. */
+  workflowFile: string | undefined;
+  /** Names of node classes and model files that differ from the usual ones, by the usual name. */
+  names: Record<string, string>;
+  /** Between two looks at a running prompt, where no event came. */
+  pollIntervalMs: number;
+}
+
+export interface VisionConfig {
+  /** The workload type that image analysis runs on. */
+  pool: string;
+  /** The models that may be asked for; the first one is the default. */
+  models: string[];
+  /** Let a node download a model that it lacks. */
+  pull: boolean;
+}
+
+export interface ModalConfig {
+  tokenId: string;
+  tokenSecret: string;
+  app: string;
+  function: string;
+  environment: string | undefined;
+  /** undefined: Modal's own. */
+  serverUrl: string | undefined;
+}
+
 export type StorageConfig =
   | { kind: "filesystem"; dir: string; shared: boolean; linkSecret: string | undefined }
   | { kind: "s3"; s3: S3Config };
@@ -131,6 +165,7 @@ export interface SimulatorConfig {
   /** Factor of the time that a render takes; 0: as fast as it can. */
   speed: number;
   ratePerHour: number;
+  comfyuiVersion: "0.3.33" | "0.3.49" | "0.3.64" | "latest";
 }
 
 /** The stack that `npm start` and `npm run demo` bring up. */
@@ -143,8 +178,14 @@ export interface EmbeddedConfig {
 }
 
 export interface InputsConfig {
+  maxImageBytes: number;
   maxAudioBytes: number;
+  maxVideoBytes: number;
   maxAudioSeconds: number;
+  /** Of what a portrait says. */
+  maxPortraitSeconds: number;
+  /** The folder of this host from which lip-sync jobs may name files. */
+  allowLocalPaths: string | undefined;
   downloadTimeoutMs: number;
 }
 
@@ -200,6 +241,15 @@ const pools = z.string().transform((value, context): Record<string, PoolConfig> 
   }
 });
 
+const names = z.string().transform((value, context): Record<string, string> => {
+  try {
+    return z.record(z.string(), z.string().min(1)).parse(JSON.parse(value));
+  } catch {
+    context.addIssue({ code: "custom", message: 'must be JSON like {"svd_xt.safetensors": "svd_xt_1_1.safetensors"}' });
+    return z.NEVER;
+  }
+});
+
 const environmentSchema = z.object({
   PORT: port.default(5000),
   HOST: text.optional(),
@@ -244,6 +294,20 @@ const environmentSchema = z.object({
   MAX_RENDER_TIME: count.min(1).default(1800),
   MAX_TEXT_CHARS: count.min(1).default(20_000),
 
+  PORTRAIT_GREETING: text.default("Hello! It is nice to meet you."),
+  PORTRAIT_WORKFLOW: text.optional(),
+  PORTRAIT_NAMES: names.default({}),
+  RENDER_POLLING_INTERVAL: seconds.min(0.1).default(5),
+  VISION_POOL: text.default("ollama_webui:fast"),
+  VISION_MODELS: list.pipe(z.array(text).min(1)).default(["llama3.2-vision:11b"]),
+  VISION_PULL: flag.default(false),
+  MODAL_TOKEN_ID: text.optional(),
+  MODAL_TOKEN_SECRET: text.optional(),
+  MODAL_APP: text.default("musetalk"),
+  MODAL_FUNCTION: text.default("lip_sync"),
+  MODAL_ENVIRONMENT: text.optional(),
+  MODAL_SERVER_URL: url.optional(),
+
   STORAGE: z.enum(["filesystem", "s3"]).optional(),
   STORAGE_DIR: text.optional(),
   STORAGE_SHARED: flag.default(false),
@@ -256,8 +320,12 @@ const environmentSchema = z.object({
   MINIO_SECURE: flag.default(false),
   S3_REGION: text.default("us-east-1"),
 
+  MAX_IMAGE_BYTES: count.default(25 * 1024 * 1024),
   MAX_AUDIO_BYTES: count.default(200 * 1024 * 1024),
+  MAX_VIDEO_BYTES: count.default(500 * 1024 * 1024),
   MAX_AUDIO_SECONDS: seconds.default(3600),
+  MAX_PORTRAIT_SECONDS: seconds.default(120),
+  ALLOW_LOCAL_PATHS: text.optional(),
   DOWNLOAD_TIMEOUT: seconds.default(120),
 
   WEBHOOK_SECRET: text.optional(),
@@ -275,6 +343,7 @@ const environmentSchema = z.object({
   SIM_LAUNCH_SECONDS: seconds.default(3),
   SIM_SPEED: seconds.default(1),
   SIM_RATE_PER_HOUR: seconds.default(0.5),
+  SIM_COMFYUI_VERSION: z.enum(["0.3.33", "0.3.49", "0.3.64", "latest"]).default("0.3.64"),
   C3_RENDER_DATA_DIR: text.default("./.c3-render"),
   TEMPORAL_CLI_PATH: text.optional(),
   TEMPORAL_PORT: port.default(7233),
@@ -345,7 +414,7 @@ function toConfig(env: Environment): Config {
     },
     gpu: {
       provider: env.GPU_PROVIDER ?? (env.C3_API_KEY === undefined ? undefined : "comput3"),
-      pools: env.GPU_POOLS ?? { "media:fast": { max } },
+      pools: { "media:fast": { max }, [env.VISION_POOL]: { max }, ...env.GPU_POOLS },
       idleTimeoutMs: env.GPU_IDLE_TIMEOUT * SECOND,
       lifetimeMs: env.DEFAULT_GPU_LAUNCH * SECOND,
       replaceAfterMs: env.DEFAULT_GPU_REPLACE * SECOND,
@@ -371,10 +440,22 @@ function toConfig(env: Environment): Config {
       maxRenderTimeSeconds: env.MAX_RENDER_TIME,
       maxTextChars: env.MAX_TEXT_CHARS,
     },
+    portrait: {
+      greeting: env.PORTRAIT_GREETING,
+      workflowFile: env.PORTRAIT_WORKFLOW,
+      names: env.PORTRAIT_NAMES,
+      pollIntervalMs: env.RENDER_POLLING_INTERVAL * SECOND,
+    },
+    vision: { pool: env.VISION_POOL, models: env.VISION_MODELS, pull: env.VISION_PULL },
+    modal: modalConfig(env),
     storage: storageConfig(env),
     inputs: {
+      maxImageBytes: env.MAX_IMAGE_BYTES,
       maxAudioBytes: env.MAX_AUDIO_BYTES,
+      maxVideoBytes: env.MAX_VIDEO_BYTES,
       maxAudioSeconds: env.MAX_AUDIO_SECONDS,
+      maxPortraitSeconds: env.MAX_PORTRAIT_SECONDS,
+      allowLocalPaths: env.ALLOW_LOCAL_PATHS,
       downloadTimeoutMs: env.DOWNLOAD_TIMEOUT * SECOND,
     },
     webhook: {
@@ -395,6 +476,7 @@ function toConfig(env: Environment): Config {
       launchSeconds: env.SIM_LAUNCH_SECONDS,
       speed: env.SIM_SPEED,
       ratePerHour: env.SIM_RATE_PER_HOUR,
+      comfyuiVersion: env.SIM_COMFYUI_VERSION,
     },
     embedded: {
       dataDir: env.C3_RENDER_DATA_DIR,
@@ -415,6 +497,19 @@ function temporalTls(env: Environment): TemporalTls | undefined {
     caFile: env.TEMPORAL_TLS_CA,
     certFile: env.TEMPORAL_TLS_CERT,
     keyFile: env.TEMPORAL_TLS_KEY,
+  };
+}
+
+function modalConfig(env: Environment): ModalConfig | undefined {
+  const { MODAL_TOKEN_ID: tokenId, MODAL_TOKEN_SECRET: tokenSecret } = env;
+  if (tokenId === undefined || tokenSecret === undefined) return undefined;
+  return {
+    tokenId,
+    tokenSecret,
+    app: env.MODAL_APP,
+    function: env.MODAL_FUNCTION,
+    environment: env.MODAL_ENVIRONMENT,
+    serverUrl: env.MODAL_SERVER_URL,
   };
 }
 

@@ -1,5 +1,6 @@
 import type { Client } from "@temporalio/client";
 import type { Comput3 } from "../clients/comput3.ts";
+import type { ModalFunction } from "../clients/modal.ts";
 import type { SafeFetch } from "../clients/safeFetch.ts";
 import type { Config } from "../config.ts";
 import type { MediaTools } from "../media/ffmpeg.ts";
@@ -13,4 +14,6 @@ export interface ActivityDeps {
   store: ObjectStore;
   safeFetch: SafeFetch;
   media: MediaTools;
+  /** undefined: there are no lip-sync jobs. */
+  modal: ModalFunction | undefined;
 }

@@ -1,6 +1,7 @@
 import type { ActivityDeps } from "./deps.ts";
 import { createDownloadInputs } from "./downloadInputs.ts";
 import { createGpuActivities } from "./gpu.ts";
+import { createLipsync } from "./lipsync.ts";
 import { createReconcile } from "./reconcile.ts";
 import { createRemoveInputs } from "./removeInputs.ts";
 import { createRunModel } from "./runModel.ts";
@@ -21,6 +22,7 @@ export function createActivities(deps: ActivityDeps) {
     ...createDownloadInputs(deps),
     ...createRunModel(deps),
     ...createUploadResult(deps),
+    ...createLipsync(deps),
     ...createAttemptWebhook(deps),
     removeInputs,
   };

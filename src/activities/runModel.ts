@@ -1,22 +1,29 @@
 import { ApplicationFailure, activityInfo, cancellationSignal, log } from "@temporalio/activity";
 import { CancelledFailure } from "@temporalio/common";
-import { GradioAborted, GradioFailure, type GradioFailureKind } from "../clients/gradio.ts";
+import { ModelAborted, ModelFailure, type ModelFailureKind } from "../clients/modelCall.ts";
 import type { Lease } from "../gpus/types.ts";
 import { failureTypes } from "../jobs/failureTypes.ts";
 import type { JobSpec } from "../jobs/job.ts";
+import type { ModelStep } from "../jobs/steps.ts";
 import type { ActivityDeps } from "./deps.ts";
 import { withHeartbeats } from "./heartbeats.ts";
+import { runAnalyze } from "./models/analyze.ts";
 import { runCsm } from "./models/csm.ts";
+import { runPortrait } from "./models/portrait.ts";
+import { runWhisper } from "./models/whisper.ts";
 import type { PreparedInput, RunCancelled, RunProgress, RunResult } from "./types.ts";
 
 export interface RunModelInput {
   job: JobSpec;
+  /** What is to be run for it now. */
+  step: ModelStep;
+  /** Also what earlier steps made for this one. */
   inputs: PreparedInput[];
   lease: Lease;
 }
 
 /** What each model's run is given. */
-export interface ModelRun extends RunModelInput {
+export interface ModelRun extends Omit<RunModelInput, "step"> {
   deps: ActivityDeps;
   /** Unique per attempt; names its temporary folder. */
   attemptName: string;
@@ -24,7 +31,7 @@ export interface ModelRun extends RunModelInput {
   signal: AbortSignal;
 }
 
-const failures: Record<GradioFailureKind, (message: string) => ApplicationFailure> = {
+const failures: Record<ModelFailureKind, (message: string) => ApplicationFailure> = {
   refused: (message) => ApplicationFailure.nonRetryable(message, failureTypes.modelRefused),
   failed: (message) => ApplicationFailure.nonRetryable(message, failureTypes.modelFailed),
   transport: (message) => ApplicationFailure.retryable(message, "ModelUnreachable"),
@@ -33,18 +40,20 @@ const failures: Record<GradioFailureKind, (message: string) => ApplicationFailur
 export function createRunModel(deps: ActivityDeps) {
   return {
     /**
-     * Runs a job's model on its leased node. A second attempt (after a worker died) runs it again.
+     * Runs a model on a job's leased node. A second attempt (after a worker died) finds a run of ComfyUI again; the
+     * other models run again.
      * @throws CancelledFailure with `RunCancelled`, when the run was cancelled and has ended or was left behind
      */
-    async runModel(input: RunModelInput): Promise<RunResult> {
+    async runModel({ step, ...input }: RunModelInput): Promise<RunResult> {
       const signal = cancellationSignal();
       const { job, lease } = input;
       const { attempt } = activityInfo();
-      log.info("run starts", { jobId: job.id, leaseId: lease.leaseId, node: lease.node, attempt });
-      const attemptName = `${job.id}-run-${attempt}`;
+      const named = { jobId: job.id, model: step.model, leaseId: lease.leaseId, node: lease.node };
+      log.info("run starts", { ...named, attempt });
+      const attemptName = `${job.id}-${step.model}-${attempt}`;
       try {
         return await withHeartbeats<RunResult, RunProgress>((report) =>
-          runCsm({ ...input, deps, attemptName, report, signal }),
+          dispatch({ ...input, deps, attemptName, report, signal }, step),
         );
       } catch (error) {
         throw toFailure(error, signal);
@@ -53,11 +62,26 @@ export function createRunModel(deps: ActivityDeps) {
   };
 }
 
+function dispatch(run: ModelRun, step: ModelStep): Promise<RunResult> {
+  switch (step.model) {
+    case "csm":
+      return runCsm(run, step.input);
+    case "whisper":
+      return runWhisper(run, step.input);
+    case "portrait":
+      return runPortrait(run);
+    case "analyze":
+      return runAnalyze(run, step.input);
+    default:
+      return step satisfies never;
+  }
+}
+
 function toFailure(error: unknown, signal: AbortSignal): unknown {
-  if (error instanceof GradioFailure) return failures[error.kind](error.message);
-  if (error instanceof GradioAborted || signal.aborted) {
+  if (error instanceof ModelFailure) return failures[error.kind](error.message);
+  if (error instanceof ModelAborted || signal.aborted) {
     // Given up before the node was asked for anything, unless the client says otherwise.
-    const details: RunCancelled = { nodeIdle: error instanceof GradioAborted ? error.nodeIdle : true };
+    const details: RunCancelled = { nodeIdle: error instanceof ModelAborted ? error.nodeIdle : true };
     return new CancelledFailure("the run was cancelled", [details]);
   }
   return error;

@@ -1,9 +1,9 @@
+import type { InputName } from "../jobs/inputs.ts";
 import type { StoredFile } from "../jobs/job.ts";
 
 /** An input of a job, downloaded, checked, prepared and stored. */
 export interface PreparedInput extends StoredFile {
-  /** Which input it is, such as `reference_audio`. */
-  name: string;
+  name: InputName;
 }
 
 /** A file that a model left on its node, to be fetched from there. */
@@ -17,8 +17,16 @@ export interface RemoteFile {
 
 /** What a model run left behind. */
 export interface RunResult {
+  /** Still on the node. */
   files: RemoteFile[];
-  text?: string;
+  /** The text that came of it; already stored. */
+  text?: StoredText;
+}
+
+export interface StoredText {
+  file: StoredFile;
+  /** The text itself when it is short. */
+  inline?: string;
 }
 
 /** The progress of a model run, as its heartbeat carries it. */

@@ -1,12 +1,12 @@
-import { Readable, Transform } from "node:stream";
-import { pipeline } from "node:stream/promises";
+import { Readable } from "node:stream";
 import { ApplicationFailure, cancellationSignal, log } from "@temporalio/activity";
-import { fileTypeStream } from "file-type";
 import type { Lease } from "../gpus/types.ts";
 import { failureTypes } from "../jobs/failureTypes.ts";
 import type { JobSpec, StoredFile } from "../jobs/job.ts";
 import type { ActivityDeps } from "./deps.ts";
 import { withHeartbeats } from "./heartbeats.ts";
+import { comfyUrlOf } from "./nodeUrls.ts";
+import { type Incoming, storeStream } from "./storeStream.ts";
 import type { RemoteFile } from "./types.ts";
 
 export interface UploadInput {
@@ -21,26 +21,20 @@ const NODE_ANSWER_MS = 30_000;
 /** Copies results from the node into the object store, streamed; a copy that fails is made again, not the render. */
 export function createUploadResult({ config, store }: Pick<ActivityDeps, "config" | "store">) {
   async function copy({ key, url, mimeType }: RemoteFile, lease: Lease, signal: AbortSignal): Promise<StoredFile> {
-    if (new URL(url).host !== new URL(lease.nodeUrl).host) {
+    const hosts = [lease.nodeUrl, comfyUrlOf(config, lease)].map((nodeUrl) => new URL(nodeUrl).host);
+    if (!hosts.includes(new URL(url).host)) {
       throw ApplicationFailure.nonRetryable("the result lies on another host than the node", failureTypes.modelFailed);
     }
     const response = await requestFile(url, config.comput3.apiKey ?? "", signal);
-    const typed = await fileTypeStream(bodyOf(response));
-    // By its first bytes: an error page is no result, whatever its content type says.
-    const found = typed.fileType?.mime;
-    if (found !== mimeType) {
-      typed.destroy();
-      throw ApplicationFailure.retryable(
-        `the node sent ${found ?? "something else"} instead of ${mimeType}`,
-        "WrongFile",
-      );
-    }
-    const whole = wholeLength(response.headers.get("content-length"));
-    const [, bytes] = await Promise.all([
-      pipeline(typed, whole, { signal }),
-      store.put(key, whole, { contentType: mimeType, signal }),
-    ]);
-    return { key, mimeType, bytes };
+    const { headers } = response;
+    const incoming: Incoming = {
+      body: bodyOf(response),
+      contentLength: headers.get("content-length"),
+      contentType: headers.get("content-type"),
+      mimeType,
+      key,
+    };
+    return await storeStream(store, incoming, signal);
   }
 
   return {
@@ -82,19 +76,4 @@ async function requestFile(url: string, apiKey: string, signal: AbortSignal): Pr
 function bodyOf(response: Response): Readable {
   if (response.body === null) throw ApplicationFailure.retryable("the node sent no body", "ResultUnreachable");
   return Readable.fromWeb(response.body);
-}
-
-/** Fails at the end when fewer bytes came than were announced: a truncated result is never stored. */
-function wholeLength(announced: string | null): Transform {
-  let bytes = 0;
-  return new Transform({
-    transform(chunk: Buffer, _encoding, done) {
-      bytes += chunk.length;
-      done(null, chunk);
-    },
-    flush(done) {
-      const whole = announced === null || Number(announced) === bytes;
-      done(whole ? null : ApplicationFailure.retryable(`the result broke off after ${bytes} of ${announced} bytes`));
-    },
-  });
 }

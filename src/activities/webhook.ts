@@ -1,6 +1,7 @@
 import { cancellationSignal, log } from "@temporalio/activity";
 import { Webhook } from "standardwebhooks";
 import { UnsafeUrl } from "../clients/safeFetch.ts";
+import type { JobResult } from "../jobs/job.ts";
 import { withoutQuery } from "../log.ts";
 import type { ObjectStore } from "../storage/objectStore.ts";
 import type { ActivityDeps } from "./deps.ts";
@@ -63,17 +64,21 @@ export function createAttemptWebhook({
 
 /** The body that clients of the original know, with what applies. */
 async function bodyOf({ jobId, ending, result, metadata }: WebhookRequest, store: ObjectStore) {
-  const [file] = result?.files ?? [];
-  const success =
-    result?.text === undefined
-      ? file && { result_url: await store.link(file.key, { expiresInSeconds: LINK_SECONDS }) }
-      : { text: result.text };
   return {
     id: jobId,
     status: ending.state,
-    ...(ending.state === "success" ? success : { error: ending.error }),
+    ...(result === undefined ? { error: ending.error } : await resultOf(result, store)),
     ...(metadata && { metadata }),
   };
+}
+
+async function resultOf({ files: [file], outputPath }: JobResult, store: ObjectStore) {
+  if (file === undefined) return { output_path: outputPath };
+  if (file.mimeType.startsWith("text/plain")) {
+    const { body } = await store.get(file.key);
+    return { text: Buffer.concat(await body.toArray()).toString() };
+  }
+  return { result_url: await store.link(file.key, { expiresInSeconds: LINK_SECONDS }) };
 }
 
 /** https://www.standardwebhooks.com: the same id on every attempt, so that a receiver can drop repeats. */

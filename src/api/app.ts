@@ -7,11 +7,11 @@ import type { ApiDeps, ApiEnv } from "./context.ts";
 import { errorResponse, HttpError } from "./errors.ts";
 import { accessLog } from "./middleware/accessLog.ts";
 import { authenticate } from "./middleware/authentication.ts";
-import { csmRoutes } from "./routes/csm.ts";
 import { fileRoutes } from "./routes/files.ts";
 import { jobRoutes } from "./routes/jobs.ts";
 import { operationsRoutes } from "./routes/operations.ts";
 import { resultRoutes } from "./routes/result.ts";
+import { submissionRoutes } from "./routes/submissions.ts";
 
 /** Every route is served under each of them. */
 const BASE_PATHS = ["/", "/api/v0"];
@@ -50,7 +50,7 @@ export function createApp(deps: ApiDeps): Hono<ApiEnv> {
 
   // Whatever is mounted from here on needs a key.
   app.use(authenticate(key));
-  mount(csmRoutes(deps));
+  mount(submissionRoutes(deps));
   mount(jobRoutes(deps));
   mount(resultRoutes(deps));
   return app;

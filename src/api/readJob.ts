@@ -1,7 +1,7 @@
 import type { Client, WorkflowExecutionDescription, WorkflowExecutionStatusName } from "@temporalio/client";
 import { decodeArrayFromPayloads } from "@temporalio/common/lib/internal-non-workflow/index.js";
 import { z } from "zod";
-import type { JobView } from "../jobs/job.ts";
+import { type JobView, jobTypes } from "../jobs/job.ts";
 import { isFinal, jobStages, jobStates } from "../jobs/states.ts";
 import { ids } from "../workflows/names.ts";
 import { jobNotFound } from "./errors.ts";
@@ -14,6 +14,8 @@ export interface JobReading {
   progress: number | null;
   /** The pool that the job waits in for a GPU. */
   waitsIn?: string;
+  /** The caller's own. */
+  metadata?: Record<string, unknown>;
 }
 
 /** @throws HttpError 404 */
@@ -23,18 +25,25 @@ export async function readJob(client: Client, id: string): Promise<JobReading> {
   if (!memo.success) throw jobNotFound();
   const view = truthOf(memo.data.view, description);
   const waitsIn = isFinal(view.state) ? undefined : memo.data.waiting?.gpuType;
-  return { view, progress: await progressOf(client, description), ...(waitsIn !== undefined && { waitsIn }) };
+  const { metadata } = memo.data;
+  return {
+    view,
+    progress: await progressOf(client, description),
+    ...(waitsIn !== undefined && { waitsIn }),
+    ...(metadata && { metadata }),
+  };
 }
 
 const memoSchema = z.object({
   view: z.custom<JobView>((value) => viewCore.safeParse(value).success),
   waiting: z.object({ gpuType: z.string() }).nullish(),
+  metadata: z.record(z.string(), z.unknown()).nullish(),
 });
 
 /** As much of a view as the answers are made from. */
 const viewCore = z.object({
   id: z.string(),
-  type: z.string(),
+  type: z.enum(jobTypes),
   state: z.enum(jobStates),
   stage: z.enum(jobStages).optional(),
   error: z.string().optional(),

@@ -3,6 +3,7 @@ import { WorkflowExecutionAlreadyStartedError } from "@temporalio/client";
 import { TypedSearchAttributes } from "@temporalio/common";
 import type { Config } from "../config.ts";
 import { initialView, type JobSpec } from "../jobs/job.ts";
+import type { SpeechInput } from "../jobs/speech.ts";
 import type { Priority } from "../jobs/submission.ts";
 import { namesPrivateAddress } from "../net/addresses.ts";
 import { searchAttributes, taskQueues } from "../temporal.ts";
@@ -16,7 +17,7 @@ import { temporalCall } from "./temporalCall.ts";
 const BACKSTOP_MS = 600_000;
 
 /** What the body of every submission gives, whatever its type. */
-interface Submission {
+export interface Submission {
   notify_url?: string | undefined;
   max_time: number;
   complete_in: number;
@@ -64,7 +65,7 @@ export async function submitJob({ client, config }: Pick<ApiDeps, "client" | "co
       workflowIdReusePolicy: "REJECT_DUPLICATE",
       taskQueue: taskQueues.main,
       args: [{ job, settings }],
-      memo: { view: initialView(job) },
+      memo: { view: initialView(job), metadata: job.metadata ?? null },
       typedSearchAttributes: attributesOf(job),
       workflowExecutionTimeout: job.completeBy - job.createdAt + BACKSTOP_MS,
       staticSummary: `${job.type}: ${askedFor(job)}`,
@@ -86,8 +87,28 @@ function attributesOf(job: JobSpec): TypedSearchAttributes {
   ]);
 }
 
-function askedFor({ input }: JobSpec): string {
-  const { monologue, voice } = input;
+function askedFor(job: JobSpec): string {
+  switch (job.type) {
+    case "csm":
+      return speechAskedFor(job.input);
+    case "whisper": {
+      const { task, model, language } = job.input;
+      return `${task} a recording with ${model}, language ${language === "" ? "to be found out" : language}`;
+    }
+    case "portrait": {
+      const { sound } = job.input;
+      return `let a picture ${"speech" in sound ? speechAskedFor(sound.speech) : "speak a recording"}`;
+    }
+    case "analyze":
+      return `describe a picture with ${job.input.model}`;
+    case "lipsync":
+      return `synchronize the lips of ${job.input.face.kind === "video" ? "a video" : "a picture"} with a recording`;
+    default:
+      return job satisfies never;
+  }
+}
+
+function speechAskedFor({ monologue, voice }: SpeechInput): string {
   return `speak ${monologue.length} ${monologue.length === 1 ? "item" : "items"} of text, voice ${voice}`;
 }
 

@@ -1,34 +1,6 @@
+import { z } from "zod";
 import { GuardedGradioClient, type StreamListener } from "./gradioClient.ts";
-
-/** What a call of a Gradio app came to. */
-export type GradioFailureKind =
-  /** The app refused its arguments before it ran. */
-  | "refused"
-  /** The app ran and failed. */
-  | "failed"
-  /** The app could not be asked, or its answer was lost; asking again can help. */
-  | "transport";
-
-/** A call that did not succeed; the message is a sentence for people. */
-export class GradioFailure extends Error {
-  override name = "GradioFailure";
-  readonly kind: GradioFailureKind;
-  constructor(kind: GradioFailureKind, message: string, options?: ErrorOptions) {
-    super(message, options);
-    this.kind = kind;
-  }
-}
-
-/** A call that was given up because its signal said so. */
-export class GradioAborted extends Error {
-  override name = "GradioAborted";
-  /** Nothing of the call runs on the node any more. */
-  readonly nodeIdle: boolean;
-  constructor(nodeIdle: boolean, options?: ErrorOptions) {
-    super("the call was given up", options);
-    this.nodeIdle = nodeIdle;
-  }
-}
+import { ModelAborted, ModelFailure, type OnProgress, reasonOf } from "./modelCall.ts";
 
 export interface GradioCall {
   /** The app, with a trailing slash: `https://<node>/csm/`. */
@@ -36,17 +8,25 @@ export interface GradioCall {
   apiKey: string;
   /** The function's name: `/generate_monologue_audio`. */
   endpoint: string;
-  /** By parameter name. */
-  parameters: Record<string, unknown>;
-  /** By parameter name; sent before the call. */
-  files?: Record<string, File>;
-  onProgress?: (progress: number | null, detail: string) => void;
+  /** @param accepted the names that the app's own description gives its parameters */
+  arguments: (accepted: ReadonlySet<string>) => GradioArguments;
+  onProgress?: OnProgress;
   signal: AbortSignal;
   /** How long a run may go on after `signal`, so that it can be seen to end. */
   settleMs: number;
 }
 
+/** By parameter name. */
+export interface GradioArguments {
+  parameters: Record<string, unknown>;
+  /** Sent before the call. */
+  files?: Record<string, File>;
+}
+
 const CONNECT_TIMEOUT_MS = 30_000;
+const infoSchema = z.object({
+  named_endpoints: z.record(z.string(), z.object({ parameters: z.array(z.object({ parameter_name: z.string() })) })),
+});
 /** The words of Gradio's own checks of sliders, choices and lengths. */
 const REFUSALS = /^Value[: ].*(is (greater|less) than|is not in the list|must be)/;
 
@@ -57,16 +37,17 @@ const REFUSALS = /^Value[: ].*(is (greater|less) than|is not in the list|must be
  * that is given up keeps listening until the run ends, for at most `settleMs`.
  *
  * @returns the values of the function; files as `{ path, … }`, see `gradioFileUrl`
- * @throws GradioFailure, GradioAborted
+ * @throws ModelFailure, ModelAborted
  */
 export async function callGradio(call: GradioCall): Promise<unknown[]> {
   call.signal.throwIfAborted();
   const client = await connect(call);
   const outcome = listen(client, call);
   try {
-    const uploaded = await upload(client, call);
-    if (call.signal.aborted) throw new GradioAborted(true);
-    const job = submit(client, call, uploaded);
+    const { parameters, files = {} } = call.arguments(await describe(client, call));
+    const uploaded = await upload(client, call, files);
+    if (call.signal.aborted) throw new ModelAborted(true);
+    const job = submit(client, call, { ...parameters, ...uploaded });
     void reportLostCall(job, outcome);
     outcome.cancelWith(async () => {
       // Only a call that the node has taken can be cancelled there.
@@ -95,15 +76,28 @@ async function connect({ appUrl, apiKey, signal }: GradioCall): Promise<GuardedG
     if (client instanceof GuardedGradioClient) return client;
     throw new TypeError("the client is not the guarded one");
   } catch (error) {
-    if (signal.aborted) throw new GradioAborted(true);
+    if (signal.aborted) throw new ModelAborted(true);
     throw transportFailure("the app could not be reached", error);
   }
 }
 
-/** Throws at once when the app could not be described; everything later arrives as an event. */
-function submit(client: GuardedGradioClient, { endpoint, parameters }: GradioCall, uploaded: Record<string, object>) {
+/** The names of the function's parameters; they differ between builds of an app. */
+async function describe(client: GuardedGradioClient, { endpoint, signal }: GradioCall): Promise<ReadonlySet<string>> {
   try {
-    return client.submit(endpoint, { ...parameters, ...uploaded });
+    const info = infoSchema.parse(await withinTime(client.view_api(), CONNECT_TIMEOUT_MS, signal));
+    const parameters = info.named_endpoints[endpoint]?.parameters;
+    if (parameters === undefined) throw new Error(`it has no function ${endpoint}`);
+    return new Set(parameters.map((parameter) => parameter.parameter_name));
+  } catch (error) {
+    if (signal.aborted) throw new ModelAborted(true);
+    throw transportFailure("the app did not describe itself", error);
+  }
+}
+
+/** Throws at once when the app could not be described; everything later arrives as an event. */
+function submit(client: GuardedGradioClient, { endpoint }: GradioCall, parameters: Record<string, unknown>) {
+  try {
+    return client.submit(endpoint, parameters);
   } catch (error) {
     throw transportFailure("the app did not take the call", error);
   }
@@ -112,7 +106,8 @@ function submit(client: GuardedGradioClient, { endpoint, parameters }: GradioCal
 /** A failed upload is silent in the library, and the app then goes on without the file. */
 async function upload(
   client: GuardedGradioClient,
-  { appUrl, files = {} }: GradioCall,
+  { appUrl }: GradioCall,
+  files: Record<string, File>,
 ): Promise<Record<string, object>> {
   const uploaded: Record<string, object> = {};
   for (const [name, file] of Object.entries(files)) {
@@ -142,11 +137,11 @@ function listen(client: GuardedGradioClient, { signal, settleMs, onProgress }: G
 
   const giveUp = () => {
     if (cancel === undefined) return;
-    settling = setTimeout(() => reject(new GradioAborted(false)), settleMs);
+    settling = setTimeout(() => reject(new ModelAborted(false)), settleMs);
     if (started) return;
     // What still waits in the node's queue can be taken out of it.
     cancelled = true;
-    cancel().catch((error: unknown) => reject(new GradioAborted(false, { cause: error })));
+    cancel().catch((error: unknown) => reject(new ModelAborted(false, { cause: error })));
   };
   const listener: StreamListener = {
     queued: (rank) => onProgress?.(null, `waiting in the node's queue, ${rank} before it`),
@@ -157,13 +152,13 @@ function listen(client: GuardedGradioClient, { signal, settleMs, onProgress }: G
     progressed: (progress, description) => onProgress?.(progress, description),
     completed(data, error) {
       // A run that started while it was being cancelled goes on, although its place in the queue is free.
-      if (signal.aborted) reject(new GradioAborted(!(cancelled && started)));
+      if (signal.aborted) reject(new ModelAborted(!(cancelled && started)));
       else if (error === undefined) resolve(data);
       else reject(failureOf(error));
     },
     broken(reason) {
-      if (signal.aborted) reject(new GradioAborted(cancelled && !started));
-      else reject(new GradioFailure("transport", `the connection to the model was lost: ${reason}`));
+      if (signal.aborted) reject(new ModelAborted(cancelled && !started));
+      else reject(new ModelFailure("transport", `the connection to the model was lost: ${reason}`));
     },
   };
   client.listener = listener;
@@ -189,18 +184,17 @@ async function reportLostCall(job: AsyncIterable<{ type: string }>, { reject }: 
     if ("original_msg" in event) continue;
     const message = "message" in event && typeof event.message === "string" ? event.message : "no reason given";
     // A failure that the stream told came first, and wins.
-    reject(new GradioFailure("transport", `the app did not take the call: ${message}`));
+    reject(new ModelFailure("transport", `the app did not take the call: ${message}`));
   }
 }
 
-function failureOf(error: string | null): GradioFailure {
-  if (error === null || error === "") return new GradioFailure("failed", "the model failed without a reason");
-  return new GradioFailure(REFUSALS.test(error) ? "refused" : "failed", error.trim());
+function failureOf(error: string | null): ModelFailure {
+  if (error === null || error === "") return new ModelFailure("failed", "the model failed without a reason");
+  return new ModelFailure(REFUSALS.test(error) ? "refused" : "failed", error.trim());
 }
 
-function transportFailure(what: string, cause: unknown): GradioFailure {
-  const reason = cause instanceof Error ? cause.message : cause === undefined ? "no reason given" : String(cause);
-  return new GradioFailure("transport", `${what}: ${reason}`, { cause });
+function transportFailure(what: string, cause: unknown): ModelFailure {
+  return new ModelFailure("transport", `${what}: ${reasonOf(cause)}`, { cause });
 }
 
 async function withinTime<T>(work: Promise<T>, timeoutMs: number, signal: AbortSignal): Promise<T> {

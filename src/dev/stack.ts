@@ -81,6 +81,7 @@ function withSimulator(config: Config, simulator: Simulator | undefined): Config
     ...config,
     gpu: { ...config.gpu, bootDelayMs },
     comput3: { ...config.comput3, apiUrl, apiKey, nodeUrlTemplate, comfyuiUrlTemplate },
+    modal: config.modal ?? { ...simulator.modal, environment: undefined },
     trustedOrigins: [...config.trustedOrigins, simulator.url, `http://127.0.0.1:${config.api.port}`],
   };
 }

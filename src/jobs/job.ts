@@ -1,13 +1,22 @@
-import type { CsmInput } from "./csm.ts";
+import type { AnalyzeInput } from "./analyze.ts";
+import type { LipsyncInput } from "./lipsync.ts";
+import type { PortraitInput } from "./portrait.ts";
+import type { SpeechInput } from "./speech.ts";
 import type { FinalState, JobStage, JobState } from "./states.ts";
 import type { Priority } from "./submission.ts";
+import type { WhisperInput } from "./whisper.ts";
 
 /** What the jobs of each type are asked to do. A new kind of job is a new line here. */
 export interface JobInputs {
-  csm: CsmInput;
+  csm: SpeechInput;
+  whisper: WhisperInput;
+  portrait: PortraitInput;
+  analyze: AnalyzeInput;
+  lipsync: LipsyncInput;
 }
 
 export type JobType = keyof JobInputs;
+export const jobTypes = ["csm", "whisper", "portrait", "analyze", "lipsync"] as const satisfies readonly JobType[];
 
 /** A job as it was accepted: the argument of its workflow. */
 export type JobSpec = { [T in JobType]: JobCommon & { type: T; input: JobInputs[T] } }[JobType];
@@ -23,13 +32,10 @@ interface JobCommon {
   completeBy: number;
   /** The effective `max_time`: the client's, cut to the operator's ceiling. */
   maxTimeSeconds: number;
+  /** The workload type whose pool lends it a GPU; absent for jobs that run elsewhere. */
+  gpuType?: string;
   notifyUrl?: string;
   metadata?: Record<string, unknown>;
-}
-
-/** Whether a job has anything to download. */
-export function hasInputs(job: JobSpec): boolean {
-  return job.input.reference !== undefined;
 }
 
 /** A file in the object store. */
@@ -69,7 +75,10 @@ export interface JobView {
   /** How many GPUs were granted so far. */
   attempts: number;
   gpu?: JobGpu;
+  /** The result first, then what else came of the job. */
   files: StoredFile[];
+  /** Where a lip-sync function says that its result lies; not everything it names can be fetched. */
+  outputPath?: string;
   timeline: TimelineEntry[];
 }
 
@@ -87,9 +96,16 @@ export interface JobEnding {
 
 /** The result of a job's workflow when it completes. */
 export interface JobResult {
+  /** The result first. A text result is a file, too. */
   files: StoredFile[];
-  /** A text result of at most `MAX_INLINE_TEXT_BYTES`. */
+  /** A short text result, for whoever looks at the workflow. */
   text?: string;
+  outputPath?: string;
+}
+
+/** Kinds of jobs whose result is given as text, not as a link. */
+export function hasTextResult(type: JobType): boolean {
+  return type === "whisper" || type === "analyze";
 }
 
 const TIMELINE_LIMIT = 50;

@@ -9,24 +9,42 @@ import { z } from "zod";
 export interface MediaTools {
   /** What kind of file it is and how long; undefined when it is neither sound nor video. */
   probe(file: string, signal: AbortSignal): Promise<Probe | undefined>;
-  /** The sound of any file as a mono MP3 at 44.1 kHz. */
-  toMonoMp3(source: string, target: string, signal: AbortSignal): Promise<void>;
+  /** The sound of any file as an MP3 at 44.1 kHz, cut off after `maxSeconds`. */
+  toMp3(source: string, target: string, options: Mp3Options): Promise<void>;
+}
+
+export interface Mp3Options {
+  mono: boolean;
+  maxSeconds: number;
+  signal: AbortSignal;
 }
 
 export interface Probe {
   /** ffprobe's short names, such as `mov,mp4,m4a,3gp,3g2,mj2`. */
   format: string;
   hasSound: boolean;
+  /** Moving pictures; a cover picture does not count. */
+  hasVideo: boolean;
   durationSeconds?: number;
 }
 
 const PROBE_TIMEOUT_MS = 30_000;
 const CONVERT_TIMEOUT_MS = 600_000;
-/** No file may lead ffmpeg to another one, or to the network: playlists and the like are read as files only. */
-const CONFINED = ["-hide_banner", "-protocol_whitelist", "file,pipe"];
+/** Containers that carry their own sound. Playlists and the like lead to other files and are none. */
+const containers =
+  "aac,ac3,aiff,amr,asf,au,avi,caf,flac,flv,matroska,webm,mov,mp3,mpeg,mpegts,ogg,wav,w64,wv,ape,eac3,dts,tta,voc";
+/** No file may lead ffmpeg to another one, or to the network. */
+const CONFINED = ["-hide_banner", "-protocol_whitelist", "file,pipe", "-format_whitelist", containers];
 
 const probeSchema = z.object({
-  streams: z.array(z.object({ codec_type: z.string().optional() })).default([]),
+  streams: z
+    .array(
+      z.object({
+        codec_type: z.string().optional(),
+        disposition: z.object({ attached_pic: z.number().default(0) }).default({ attached_pic: 0 }),
+      }),
+    )
+    .default([]),
   format: z.object({ format_name: z.string(), duration: z.coerce.number().optional() }).optional(),
 });
 
@@ -56,13 +74,27 @@ export async function createMediaTools(paths: MediaPaths, env: NodeJS.ProcessEnv
       const { streams, format } = probeSchema.parse(JSON.parse(output));
       if (format === undefined) return undefined;
       const hasSound = streams.some((stream) => stream.codec_type === "audio");
+      const hasVideo = streams.some(
+        ({ codec_type: type, disposition }) => type === "video" && disposition.attached_pic === 0,
+      );
       const duration = format.duration === undefined ? {} : { durationSeconds: format.duration };
-      return { format: format.format_name, hasSound, ...duration };
+      return { format: format.format_name, hasSound, hasVideo, ...duration };
     },
 
-    async toMonoMp3(source, target, signal) {
-      const sound = ["-i", source, "-vn", "-map_metadata", "-1", "-ac", "1", "-ar", "44100", "-codec:a", "libmp3lame"];
-      await run(ffmpeg, ["-nostdin", "-y", ...CONFINED, "-v", "error", ...sound, target], CONVERT_TIMEOUT_MS, signal);
+    async toMp3(source, target, { mono, maxSeconds, signal }) {
+      const sound = ["-vn", "-t", `${maxSeconds}`, "-ar", "44100", "-codec:a", "libmp3lame"];
+      const args = [
+        "-nostdin",
+        "-y",
+        ...CONFINED,
+        "-v",
+        "error",
+        "-i",
+        source,
+        ...sound,
+        ...(mono ? ["-ac", "1"] : []),
+      ];
+      await run(ffmpeg, [...args, target], CONVERT_TIMEOUT_MS, signal);
     },
   };
 }

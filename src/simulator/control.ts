@@ -6,12 +6,13 @@ import { Hono } from "hono";
 import type { Simulation, SimulatorEnv } from "./env.ts";
 import { type Fault, faultSchema } from "./faults.ts";
 import type { Hooks } from "./hooks.ts";
+import type { Sample } from "./samples.ts";
 
 export interface ControlOptions {
   simulation: Simulation;
   hooks: Hooks;
   /** Sample inputs by name, made when they are first asked for. */
-  samples: Record<string, () => Promise<{ body: Buffer; contentType: string }>>;
+  samples: Record<string, () => Promise<Sample>>;
   filesFolder: string;
   /** Makes a fault happen, now or when something matches it. */
   inject: (fault: Fault) => void;

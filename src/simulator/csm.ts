@@ -2,24 +2,20 @@ import { createHash } from "node:crypto";
 import { existsSync } from "node:fs";
 import { stat, writeFile } from "node:fs/promises";
 import { basename, join } from "node:path";
-import { setTimeout as delay } from "node:timers/promises";
 import { z } from "zod";
 import { type GradioApp, GradioError, type MadeFile, type Run } from "./gradio.ts";
 import type { Journal, Render } from "./journal.ts";
 import { type Media, type Pcm, SAMPLE_RATE } from "./media.ts";
 import { pitchOf } from "./pitch.ts";
 import type { FliteVoice, Speech } from "./speech.ts";
+import { type Pace, takeTime } from "./timing.ts";
 
-export interface CsmOptions {
+export interface CsmOptions extends Pace {
   journal: Journal;
   media: Media;
   speech: Speech;
   /** Where the results are kept. */
   folder: string;
-  /** Factor of the time that a render takes; 0: as fast as it can. */
-  speed: () => number;
-  /** A fixed time per render, in seconds, instead. */
-  renderSeconds: () => number | undefined;
 }
 
 const ranges: Record<string, [number, number]> = {
@@ -64,7 +60,8 @@ export function createCsmApp(options: CsmOptions): GradioApp {
     const hash = createHash("sha256").update(JSON.stringify(args)).digest("hex").slice(0, 16);
     const file = join(folder, `monologue_${hash}.mp3`);
     if (!existsSync(file)) await make(file, items, args, run);
-    await takeTime(startedAt, (await stat(file)).size);
+    // At 64 kbit/s a second of sound is 8,000 bytes.
+    await takeTime(options, startedAt, ((await stat(file)).size / 8000) * SECONDS_PER_SOUND_SECOND);
     return { file, mimeType: "audio/mpeg" };
   }
 
@@ -80,13 +77,6 @@ export function createCsmApp(options: CsmOptions): GradioApp {
     await writeFile(file, await media.encodeMp3(concatenate(parts), items.join(" ")));
   }
 
-  /** At 64 kbit/s a second of sound is 8,000 bytes. */
-  async function takeTime(startedAt: number, bytes: number): Promise<void> {
-    const wanted = options.renderSeconds() ?? (bytes / 8000) * SECONDS_PER_SOUND_SECOND * options.speed();
-    const left = wanted * 1000 - (performance.now() - startedAt);
-    if (left > 0) await delay(left, undefined, { ref: false });
-  }
-
   async function describe(path: string) {
     return { name: basename(path), bytes: (await stat(path)).size, channels: await media.channels(path) };
   }
@@ -94,6 +84,7 @@ export function createCsmApp(options: CsmOptions): GradioApp {
   return {
     service: "csm",
     endpoint: "/generate_monologue_audio",
+    outputs: ["Audio"],
     parameters: [
       { name: "speaker_voice", component: "Dropdown", initial: "random_voice" },
       { name: "speaker_text", component: "Textbox" },

@@ -1,7 +1,7 @@
 import { z } from "zod";
 
 /** The services that can be made to fail. */
-export const services = ["comput3", "node", "csm"] as const;
+export const services = ["comput3", "node", "csm", "whisper", "comfyui", "ollama", "modal"] as const;
 export type Service = (typeof services)[number];
 
 const actions = [

@@ -6,6 +6,7 @@ import { basename, join } from "node:path";
 import { Readable } from "node:stream";
 import { RESPONSE_ALREADY_SENT } from "@hono/node-server/utils/response";
 import { type Context, Hono } from "hono";
+import { getMimeType } from "hono/utils/mime";
 import { z } from "zod";
 import type { Simulation, SimulatorEnv } from "./env.ts";
 import type { FaultTarget, Service } from "./faults.ts";
@@ -24,6 +25,9 @@ export interface MadeFile {
   mimeType: string;
 }
 
+/** What a function returns: a value, a file, or several files, as the component of that place wants it. */
+export type Output = string | MadeFile | MadeFile[];
+
 export interface Run {
   id: string;
   node: string;
@@ -37,10 +41,14 @@ export interface GradioApp {
   service: Service;
   endpoint: string;
   parameters: Parameter[];
+  /** The components that show its outputs. */
+  outputs: string[];
   /** The range check that Gradio does before the function runs: the sentence it complains with. */
   validate(args: Record<string, unknown>): string | undefined;
   /** @throws GradioError with the words that the caller reads; anything else arrives as null */
-  run(run: Run): Promise<MadeFile[]>;
+  run(run: Run): Promise<Output[]>;
+  /** How the app reports a failure, if it does not raise it. */
+  failure?(reason: string): Output[];
 }
 
 /** What an app raises on purpose. */
@@ -154,11 +162,11 @@ export function createGradioServer(simulation: Simulation, app: GradioApp, node:
     if (complaint !== undefined) return finish(event, { error: complaint }, false);
     send(event.session, { msg: "process_starts", event_id: id, eta: 10 });
     try {
-      if (faults.take(target(`${API}/run`), ["render_error"]))
-        throw new GradioError("Generation failed: a fault of the simulator");
-      const files = await app.run({ id, node, arguments: args, progress: (...step) => progress(event, ...step) });
+      const fails = faults.take(target(`${API}/run`), ["render_error"]) !== undefined;
+      const run: Run = { id, node, arguments: args, progress: (...step) => progress(event, ...step) };
+      const outputs = fails ? fail("a fault of the simulator") : await app.run(run);
       const seconds = (performance.now() - startedAt) / 1000;
-      const data = await Promise.all(files.map(describeFile));
+      const data = await Promise.all(outputs.map(describeOutput));
       if (event.dead) return;
       finish(event, { data, is_generating: false, duration: seconds, average_duration: seconds }, true);
     } catch (error) {
@@ -166,9 +174,19 @@ export function createGradioServer(simulation: Simulation, app: GradioApp, node:
     }
   }
 
+  function fail(reason: string): Output[] {
+    if (app.failure === undefined) throw new GradioError(`Generation failed: ${reason}`);
+    return app.failure(reason);
+  }
+
   function progress(event: Event, index: number, length: number, desc: string): void {
     const progress_data = [{ index, length, unit: "items", progress: null, desc }];
     send(event.session, { msg: "progress", event_id: event.id, progress_data });
+  }
+
+  async function describeOutput(output: Output): Promise<unknown> {
+    if (typeof output === "string") return output;
+    return Array.isArray(output) ? await Promise.all(output.map(describeFile)) : await describeFile(output);
   }
 
   async function describeFile({ file, mimeType }: MadeFile) {
@@ -240,7 +258,8 @@ export function createGradioServer(simulation: Simulation, app: GradioApp, node:
     const path = decodeURIComponent(c.req.path.slice(c.req.path.indexOf("/file=") + "/file=".length));
     const found = path.startsWith(folder) && !path.includes("..") ? await stat(path).catch(() => undefined) : undefined;
     if (found === undefined) return c.json({ detail: "File not found" }, 404);
-    const headers = { "content-length": String(found.size), "content-type": "audio/mpeg" };
+    const contentType = getMimeType(path) ?? "application/octet-stream";
+    const headers = { "content-length": String(found.size), "content-type": contentType };
     return c.body(Readable.toWeb(createReadStream(path)), 200, headers);
   }
 
@@ -284,7 +303,7 @@ function pathOf(value: unknown): unknown {
   return file.success ? file.data.path : value;
 }
 
-function configOf({ endpoint, parameters }: GradioApp, root: string) {
+function configOf({ endpoint, parameters, outputs: shown }: GradioApp, root: string) {
   const component = (id: number, type: string, name: string) => ({
     id,
     type,
@@ -292,12 +311,12 @@ function configOf({ endpoint, parameters }: GradioApp, root: string) {
     component_class_id: `${id}`,
   });
   const inputs = parameters.map((_, index) => index + 1);
-  const output = parameters.length + 1;
+  const outputs = shown.map((_, index) => parameters.length + 1 + index);
   const dependency = {
     id: 0,
     targets: [[1, "click"]],
     inputs,
-    outputs: [output],
+    outputs,
     backend_fn: true,
     js: null,
     queue: true,
@@ -311,7 +330,7 @@ function configOf({ endpoint, parameters }: GradioApp, root: string) {
   };
   const components = [
     ...parameters.map((parameter, index) => component(index + 1, parameter.component, parameter.name)),
-    component(output, "audio", "output"),
+    ...shown.map((type, index) => component(parameters.length + 1 + index, type.toLowerCase(), `output ${index + 1}`)),
   ];
   return {
     version: "6.31.0",
@@ -334,7 +353,7 @@ function configOf({ endpoint, parameters }: GradioApp, root: string) {
   };
 }
 
-function infoOf({ endpoint, parameters }: GradioApp) {
+function infoOf({ endpoint, parameters, outputs }: GradioApp) {
   const described = parameters.map(({ name, component, initial }) => ({
     label: name,
     parameter_name: name,
@@ -345,8 +364,11 @@ function infoOf({ endpoint, parameters }: GradioApp) {
     component,
     example_input: null,
   }));
-  const returns = [
-    { label: "output", type: {}, component: "Audio", python_type: { type: "filepath", description: "" } },
-  ];
+  const returns = outputs.map((type, index) => ({
+    label: `output ${index + 1}`,
+    type: {},
+    component: type,
+    python_type: { type: "str", description: "" },
+  }));
   return { named_endpoints: { [endpoint]: { parameters: described, returns } }, unnamed_endpoints: {} };
 }

@@ -18,11 +18,13 @@ export interface Render {
   kind: string;
   startedAt: number;
   finishedAt?: number;
-  outcome?: "success" | "error" | "lost";
+  outcome?: "success" | "error" | "lost" | "interrupted";
   /** What the model was called with, as it arrived. */
   arguments: Record<string, unknown>;
   /** The reference voice, as it arrived. */
   reference?: { name: string; bytes: number; channels: number };
+  /** The sound, as it arrived. */
+  file?: { bytes: number };
 }
 
 export type Journal = ReturnType<typeof createJournal>;

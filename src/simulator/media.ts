@@ -1,13 +1,26 @@
 import { spawn } from "node:child_process";
 import { chmod } from "node:fs/promises";
+import { basename } from "node:path";
 import ffmpegInstaller from "@ffmpeg-installer/ffmpeg";
 import ffprobeInstaller from "@ffprobe-installer/ffprobe";
 
 /** 16-bit mono sound at `SAMPLE_RATE`. */
 export type Pcm = Int16Array;
 export const SAMPLE_RATE = 16_000;
+const TIMEOUT_MS = 60_000;
+/** The title of everything that is made here. */
+const SIMULATED = "c3-render simulator";
 
 export type Media = ReturnType<typeof createMedia>;
+
+export interface TalkingVideo {
+  /** Path of the picture, or of the video. */
+  picture: string;
+  still: boolean;
+  sound: string;
+  seconds: number;
+  output: string;
+}
 
 /** What the simulated models need of ffmpeg. Paths default to the programs installed with the package. */
 export function createMedia(paths: { ffmpeg?: string | undefined; ffprobe?: string | undefined } = {}) {
@@ -17,7 +30,7 @@ export function createMedia(paths: { ffmpeg?: string | undefined; ffprobe?: stri
     /** An MP3 with `text` in its comment tag, so that a simulated transcription can tell what was said. */
     async encodeMp3(pcm: Pcm, text: string): Promise<Buffer> {
       const input = ["-f", "s16le", "-ar", `${SAMPLE_RATE}`, "-ac", "1", "-i", "pipe:0"];
-      const tags = ["-metadata", "title=c3-render simulator", "-metadata", `comment=${text}`];
+      const tags = ["-metadata", `title=${SIMULATED}`, "-metadata", `comment=${text}`];
       const output = ["-codec:a", "libmp3lame", "-b:a", "64k", "-id3v2_version", "3", "-f", "mp3", "pipe:1"];
       return await run(await ffmpeg, [...input, ...tags, ...output], bytesOf(pcm));
     },
@@ -29,9 +42,36 @@ export function createMedia(paths: { ffmpeg?: string | undefined; ffprobe?: stri
       return new Int16Array(sound.buffer.slice(sound.byteOffset, sound.byteOffset + (sound.length & ~1)));
     },
 
+    /** Makes an MP4 of a still, or of a video that starts over as often as needed, with the sound under it. */
+    async talkingVideo({ picture, still, sound, seconds, output }: TalkingVideo): Promise<void> {
+      const repeat = still ? ["-f", "image2", "-pattern_type", "none", "-loop", "1"] : ["-stream_loop", "-1"];
+      const streams = ["-map", "0:v:0", "-map", "1:a:0", "-t", seconds.toFixed(3), "-r", "25"];
+      const evenSides = "scale=max(2\\,trunc(iw/2)*2):max(2\\,trunc(ih/2)*2)";
+      const video = ["-vf", evenSides, "-c:v", "libx264", "-preset", "ultrafast", "-pix_fmt", "yuv420p"];
+      const container = ["-metadata", `title=${SIMULATED}`, "-movflags", "+faststart", "-f", "mp4"];
+      const inputs = [...repeat, "-i", picture, "-i", sound];
+      const args = [...inputs, ...streams, ...video, "-c:a", "aac", ...container, "-y", output];
+      await run(await ffmpeg, args, undefined, TIMEOUT_MS + Math.ceil(1000 * seconds));
+    },
+
     async channels(path: string): Promise<number> {
       const select = ["-v", "error", "-select_streams", "a:0", "-show_entries", "stream=channels", "-of", "csv=p=0"];
       return Number((await run(await ffprobe, [...select, path])).toString().trim());
+    },
+
+    /** What a simulated voice said, by the tags that it left; undefined for any other sound. */
+    async spokenText(path: string): Promise<string | undefined> {
+      const select = ["-v", "error", "-show_entries", "format_tags=title,comment", "-of", "json"];
+      const { format } = JSON.parse((await run(await ffprobe, [...select, path])).toString());
+      return format?.tags?.title === SIMULATED ? format.tags.comment : undefined;
+    },
+
+    /** Its length in seconds. @throws when the file is nothing that plays */
+    async duration(path: string): Promise<number> {
+      const select = ["-v", "error", "-show_entries", "format=duration", "-of", "csv=p=0"];
+      const seconds = Number((await run(await ffprobe, [...select, path])).toString().trim());
+      if (!(seconds > 0)) throw new Error(`${basename(path)} has no length`);
+      return seconds;
     },
   };
 }
@@ -43,9 +83,9 @@ async function executable(configured: string | undefined, installed: string): Pr
   return installed;
 }
 
-function run(program: string, args: string[], input?: Uint8Array): Promise<Buffer> {
+function run(program: string, args: string[], input?: Uint8Array, timeout = TIMEOUT_MS): Promise<Buffer> {
   return new Promise((resolve, reject) => {
-    const child = spawn(program, ["-hide_banner", ...args], { stdio: ["pipe", "pipe", "pipe"], timeout: 60_000 });
+    const child = spawn(program, ["-hide_banner", ...args], { stdio: ["pipe", "pipe", "pipe"], timeout });
     const output: Buffer[] = [];
     let complaint = "";
     child.stdout.on("data", (chunk: Buffer) => void output.push(chunk));

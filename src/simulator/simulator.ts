@@ -5,16 +5,23 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { getRequestListener } from "@hono/node-server";
 import { Hono } from "hono";
+import { type ComfyVersion, createComfyServer } from "./comfyui.ts";
 import { comput3Routes } from "./comput3.ts";
 import { controlRoutes } from "./control.ts";
 import { createCsmApp } from "./csm.ts";
 import type { Simulation, SimulatorEnv } from "./env.ts";
 import { createFaults, type Fault, faultSchema } from "./faults.ts";
+import { createGradioServer, type GradioApp } from "./gradio.ts";
 import { createHooks } from "./hooks.ts";
 import { createJournal } from "./journal.ts";
-import { createMedia, wavOf } from "./media.ts";
-import { createNodes } from "./nodes.ts";
+import { createMedia } from "./media.ts";
+import { startModalServer } from "./modal.ts";
+import { createNodes, type NodeApp } from "./nodes.ts";
+import { createOllamaServer } from "./ollama.ts";
+import { createSamples } from "./samples.ts";
 import { createSpeech } from "./speech.ts";
+import type { Pace } from "./timing.ts";
+import { createWhisperApp } from "./whisper.ts";
 import { createWorld } from "./world.ts";
 
 export interface SimulatorOptions {
@@ -29,13 +36,23 @@ export interface SimulatorOptions {
   speed?: number;
   /** A fixed time per render instead. */
   renderSeconds?: number;
+  comfyuiVersion?: ComfyVersion;
   ffmpegPath?: string | undefined;
   ffprobePath?: string | undefined;
 }
 
 export type Simulator = Awaited<ReturnType<typeof startSimulator>>;
 
-const REFERENCE_TEXT = "This is the voice that you are asked to speak with.";
+/** What can be changed while it runs. */
+interface SimulatorSettings extends Pick<Required<SimulatorOptions>, "speed" | "comfyuiVersion"> {
+  renderSeconds: number | undefined;
+  /** `input_file` in newer builds of the WhisperX app. */
+  whisperFileParameter: string;
+  /** Installed on every new Ollama node. */
+  visionModels: string[];
+  /** How the lip-sync function hands over its video. */
+  modalReturns: "url" | "path" | "bytes";
+}
 
 /** Comput3 with its nodes and models, on one port of this machine, with faults on demand. */
 export async function startSimulator(options: SimulatorOptions = {}) {
@@ -46,7 +63,14 @@ export async function startSimulator(options: SimulatorOptions = {}) {
   await Promise.all([mkdir(outputs), mkdir(files)]);
   const server = createServer();
   let url = "";
-  const settings = { speed: options.speed ?? 1, renderSeconds: options.renderSeconds };
+  const settings: SimulatorSettings = {
+    speed: options.speed ?? 1,
+    renderSeconds: options.renderSeconds,
+    comfyuiVersion: options.comfyuiVersion ?? "0.3.64",
+    whisperFileParameter: "audio_file",
+    visionModels: ["llama3.2-vision:11b"],
+    modalReturns: "url",
+  };
   const simulation: Simulation = {
     world: createWorld({ launchSeconds, ratePerHour }),
     faults: createFaults(),
@@ -58,15 +82,47 @@ export async function startSimulator(options: SimulatorOptions = {}) {
   const media = createMedia({ ffmpeg: options.ffmpegPath, ffprobe: options.ffprobePath });
   const speech = createSpeech();
   const hooks = createHooks();
-  const csm = createCsmApp({
-    journal,
-    media,
-    speech,
-    folder: outputs,
-    speed: () => settings.speed,
-    renderSeconds: () => settings.renderSeconds,
+  const pace: Pace = { speed: () => settings.speed, renderSeconds: () => settings.renderSeconds };
+  const csm = createCsmApp({ journal, media, speech, folder: outputs, ...pace });
+  const fileParameter = () => settings.whisperFileParameter;
+  const whisper = createWhisperApp({ journal, media, folder: outputs, fileParameter, ...pace });
+  const gradio = (name: string, app: GradioApp): NodeApp => ({
+    service: app.service,
+    host: "nodes",
+    prefix: `/${name}`,
+    types: /^media:/,
+    start: (node, root) => createGradioServer(simulation, app, node, root, outputs),
   });
-  const nodes = createNodes(simulation, { csm }, outputs);
+  const nodes = createNodes(simulation, [
+    gradio("csm", csm),
+    gradio("whisper", whisper),
+    {
+      service: "comfyui",
+      host: "ui",
+      prefix: "",
+      types: /^media:/,
+      start: (node) => {
+        const comfyFolder = join(folder, "comfyui", node);
+        const version = () => settings.comfyuiVersion;
+        return createComfyServer({ simulation, media, node, folder: comfyFolder, version, ...pace });
+      },
+    },
+    {
+      service: "ollama",
+      host: "nodes",
+      prefix: "",
+      types: /^ollama_webui:/,
+      start: (node) => createOllamaServer({ simulation, node, models: () => settings.visionModels, ...pace }),
+    },
+  ]);
+  const modal = await startModalServer({
+    simulation,
+    media,
+    folder: files,
+    publish: ({ name }) => `${url}/sim/files/${name}`,
+    returns: () => settings.modalReturns,
+    ...pace,
+  });
 
   function inject(fault: Fault): void {
     const hit = fault.node === undefined ? world.running().map(({ node }) => node) : [fault.node];
@@ -80,15 +136,12 @@ export async function startSimulator(options: SimulatorOptions = {}) {
   app.get("/", (c) => c.text("The c3-render simulator: nothing here comes from a model."));
   app.route("/api/v0", comput3Routes(simulation));
   app.route("/nodes", nodes.routes);
-  const samples = {
-    "voice.wav": async () => ({
-      body: wavOf(await speech.speak("slt", REFERENCE_TEXT), 2),
-      contentType: "audio/wav",
-    }),
-  };
+  app.route("/ui", nodes.uiRoutes);
+  const samples = createSamples({ media, speech, folder });
   app.route("/sim", controlRoutes({ simulation, hooks, samples, filesFolder: files, inject }));
 
   server.on("request", getRequestListener(app.fetch, { overrideGlobalObjects: false }));
+  server.on("upgrade", nodes.upgrade);
   server.listen(port, host);
   await once(server, "listening");
   const address = server.address();
@@ -101,6 +154,7 @@ export async function startSimulator(options: SimulatorOptions = {}) {
     comput3Url: `${url}/api/v0`,
     nodeUrlTemplate: `${url}/nodes/{node}`,
     comfyuiUrlTemplate: `${url}/ui/{node}`,
+    modal: { serverUrl: modal.url, tokenId: "simulator", tokenSecret: apiKey, app: "musetalk", function: "lip_sync" },
     /** May be changed while it runs. */
     settings,
     instances: world.instances,
@@ -115,6 +169,7 @@ export async function startSimulator(options: SimulatorOptions = {}) {
       server.close();
       server.closeAllConnections();
       await closed;
+      await modal.close();
       await speech.close();
       await rm(folder, { recursive: true, force: true });
     },

@@ -113,6 +113,8 @@ export function createWorld({ launchSeconds, ratePerHour }: WorldOptions) {
       return Date.now() < entry.bootsAtMs ? "booting" : "up";
     },
 
+    typeOf: (node: string) => byNode(node)?.type,
+
     whenDown(node: string, down: () => void): void {
       byNode(node)?.onDown.push(down);
     },

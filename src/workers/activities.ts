@@ -1,6 +1,8 @@
 import type { Client } from "@temporalio/client";
 import { createActivities } from "../activities/index.ts";
+import { checkPortraitGraph } from "../activities/models/sonicGraph.ts";
 import { createComput3 } from "../clients/comput3.ts";
+import { createModalFunction } from "../clients/modal.ts";
 import { createSafeFetch } from "../clients/safeFetch.ts";
 import type { Config } from "../config.ts";
 import { createMediaTools } from "../media/ffmpeg.ts";
@@ -21,6 +23,7 @@ export async function buildActivities(
   const safeFetch = createSafeFetch({ trustedOrigins: config.trustedOrigins });
   const store = createObjectStore(config.storage, config.api.publicUrl ?? `http://127.0.0.1:${config.api.port}`);
   await store.ensureReady();
+  await checkPortraitGraph(config.portrait);
   const activities = createActivities({
     config,
     client,
@@ -28,6 +31,7 @@ export async function buildActivities(
     store,
     safeFetch,
     media: await createMediaTools(config, env),
+    modal: config.modal && createModalFunction(config.modal),
   });
   return { activities, close: () => safeFetch.close() };
 }

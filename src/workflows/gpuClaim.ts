@@ -8,11 +8,12 @@ import {
   sleep,
 } from "@temporalio/workflow";
 import type { Activities } from "../activities/index.ts";
-import type { PreparedInput } from "../activities/types.ts";
-import { demandOf } from "../gpus/demand.ts";
+import type { PreparedInput, StoredText } from "../activities/types.ts";
+import { expectedSeconds } from "../gpus/demand.ts";
 import type { Lease, LeaseOutcome } from "../gpus/types.ts";
 import { failureTypes } from "../jobs/failureTypes.ts";
-import type { JobEnding, JobResult, JobSpec } from "../jobs/job.ts";
+import type { JobEnding, JobResult, JobSpec, StoredFile } from "../jobs/job.ts";
+import { stepsOf } from "../jobs/steps.ts";
 import { timerMs } from "./alarm.ts";
 import { failureType, leftNodeIdle } from "./failures.ts";
 import type { JobRecord } from "./jobRecord.ts";
@@ -31,9 +32,17 @@ export interface GpuClaim {
 
 interface ClaimOptions {
   job: JobSpec;
+  /** The workload type of the GPU. */
+  gpuType: string;
   settings: JobSettings;
   record: JobRecord;
   end: (ending: JobEnding) => void;
+}
+
+/** What a step left in the store. */
+interface Done {
+  files: StoredFile[];
+  text: StoredText | undefined;
 }
 
 interface Loss {
@@ -50,8 +59,10 @@ const REPORT_MS = 15_000;
 
 const signals = proxyLocalActivities<Activities>({ startToCloseTimeout: "5s" });
 
-export function createGpuClaim({ job, settings, record, end }: ClaimOptions): GpuClaim {
-  const { gpuType, expectedSeconds } = demandOf(job);
+export function createGpuClaim({ job, gpuType, settings, record, end }: ClaimOptions): GpuClaim {
+  const steps = stepsOf(job);
+  /** Steps that are done, on whatever GPU: what they made is in the store. */
+  const done: Done[] = [];
   const unwanted: Lease[] = [];
   /** While the job waits: what it was granted, and then undefined again. */
   let waiting = false;
@@ -69,9 +80,11 @@ export function createGpuClaim({ job, settings, record, end }: ClaimOptions): Gp
     if (held?.lease.leaseId === leaseId) held.lose(loss);
   });
 
-  async function acquire(attempt: number): Promise<Lease> {
+  async function acquire(attempt: number, inputs: PreparedInput[]): Promise<Lease> {
     const { tenant, priority, completeBy } = job;
-    const request = { jobId: job.id, attempt, tenant, priority, completeBy, expectedSeconds };
+    const soundSeconds = inputs.find(({ name }) => name === "audio")?.durationSeconds;
+    const expected = expectedSeconds(steps.slice(done.length), soundSeconds);
+    const request = { jobId: job.id, attempt, tenant, priority, completeBy, expectedSeconds: expected };
     waiting = true;
     record.waitsFor({ gpuType, request });
     record.update({ stage: "waiting" }, "waiting for a GPU");
@@ -163,23 +176,32 @@ export function createGpuClaim({ job, settings, record, end }: ClaimOptions): Gp
       heartbeatTimeout: "15s",
       cancellationType: "WAIT_CANCELLATION_COMPLETED",
     } as const;
-    const { runModel } = proxyActivities<Activities>({
-      ...withinMaxTime,
-      taskQueue: taskQueues.gpu,
-      retry: { initialInterval: "1s", maximumInterval: "10s", maximumAttempts: 3 },
-      summary: `run ${job.type} on ${lease.node}`,
-    });
     const { uploadResult } = proxyActivities<Activities>({
       ...withinMaxTime,
       retry: { initialInterval: "500ms", maximumInterval: "15s" },
       summary: "copy the result into the object store",
     });
-    node.busy = true;
-    const run = await runModel({ job, inputs, lease });
-    node.busy = false;
-    record.update({ stage: "uploading" }, "uploading the result");
-    const { files } = await uploadResult({ job, lease, files: run.files });
-    return { files, ...(run.text === undefined ? {} : { text: run.text }) };
+    for (const step of steps.slice(done.length)) {
+      const { runModel } = proxyActivities<Activities>({
+        ...withinMaxTime,
+        taskQueue: taskQueues.gpu,
+        retry: { initialInterval: "1s", maximumInterval: "10s", maximumAttempts: 3 },
+        summary: `run ${step.model} on ${lease.node}`,
+      });
+      if (done.length > 0) record.update({ stage: "rendering" }, `rendering, ${step.model}`);
+      node.busy = true;
+      const run = await runModel({ job, step, inputs: [...inputs, ...done.flatMap(soundOf)], lease });
+      node.busy = false;
+      if (run.files.length > 0) record.update({ stage: "uploading" }, "uploading the result");
+      const { files } = run.files.length > 0 ? await uploadResult({ job, lease, files: run.files }) : { files: [] };
+      done.push({ files: run.text === undefined ? files : [run.text.file, ...files], text: run.text });
+    }
+    const last = done.at(-1);
+    return {
+      // The last step made what was asked for.
+      files: done.toReversed().flatMap(({ files }) => files),
+      ...(last?.text?.inline !== undefined && { text: last.text.inline }),
+    };
   }
 
   async function keepRenewing(scope: CancellationScope, lease: Lease, lose: (loss: Loss) => void): Promise<void> {
@@ -201,7 +223,7 @@ export function createGpuClaim({ job, settings, record, end }: ClaimOptions): Gp
     async withGpu(inputs) {
       let faults = 0;
       for (let attempt = 1; ; attempt += 1) {
-        const lease = await acquire(attempt);
+        const lease = await acquire(attempt, inputs);
         const gpu = { id: lease.gpuId, node: lease.node, type: lease.gpuType };
         const startedAt = record.view.startedAt ?? new Date(Date.now()).toISOString();
         record.update({ state: "running", stage: "rendering", startedAt, attempts: attempt, gpu }, "rendering");
@@ -218,4 +240,9 @@ export function createGpuClaim({ job, settings, record, end }: ClaimOptions): Gp
       }
     },
   };
+}
+
+/** Speech that was made first is what a later step is given to say. */
+function soundOf({ files }: Done): PreparedInput[] {
+  return files.filter(({ mimeType }) => mimeType.startsWith("audio/")).map((file) => ({ ...file, name: "audio" }));
 }

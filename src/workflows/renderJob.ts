@@ -9,12 +9,14 @@ import {
 } from "@temporalio/workflow";
 import type { Activities } from "../activities/index.ts";
 import type { PreparedInput } from "../activities/types.ts";
-import { hasInputs, type JobEnding, type JobResult, type JobSpec } from "../jobs/job.ts";
+import { inputsOf } from "../jobs/inputs.ts";
+import type { JobEnding, JobResult, JobSpec } from "../jobs/job.ts";
 import type { FinalState } from "../jobs/states.ts";
 import { timerMs } from "./alarm.ts";
 import { failureSentence } from "./failures.ts";
-import { createGpuClaim, type GpuClaim } from "./gpuClaim.ts";
+import { createGpuClaim } from "./gpuClaim.ts";
 import { createJobRecord, type JobRecord } from "./jobRecord.ts";
+import { runLipsync } from "./lipsync.ts";
 import { endJob } from "./messages.ts";
 import { taskQueues } from "./names.ts";
 import { until } from "./until.ts";
@@ -56,22 +58,28 @@ export async function renderJob({ job, settings }: RenderJobInput): Promise<JobR
     };
     setHandler(endJob, ({ state, error }) => end({ state, error: error ?? defaultErrors[state] }));
     root.cancelRequested.catch(() => end({ state: "cancelled", error: "Job was cancelled" }));
-    const claim = createGpuClaim({ job, settings, record, end });
+    const { gpuType } = job;
+    const claim = gpuType === undefined ? undefined : createGpuClaim({ job, gpuType, settings, record, end });
+    const render = async () => {
+      const inputs = await prepareInputs(job, record);
+      return await (claim === undefined ? runLipsync({ job, record, end }, inputs) : claim.withGpu(inputs));
+    };
 
     let result: JobResult | undefined;
     try {
-      const work = () => body.run(() => render(job, record, claim));
+      const work = () => body.run(render);
       result = await until(job.completeBy, "complete_by", () => end(overdue(record)), work);
-      record.end({ state: "success" }, { files: result.files });
+      const { files, outputPath } = result;
+      record.end({ state: "success" }, { files, ...(outputPath !== undefined && { outputPath }) });
     } catch (error) {
       record.end({ state: "failed", error: failureSentence(error) });
     }
-    await claim.settle();
+    await claim?.settle();
     const ending = record.ending ?? { state: "failed", error: "the job ended without a state" };
     await tell(job, ending, result);
     if (ending.state === "cancelled") await becomeCancelled(root, job);
     // A GPU may have been granted until now, to a job that did not know yet that it would end.
-    await claim.settle();
+    await claim?.settle();
     return outcomeOf(ending, result);
   });
 }
@@ -82,12 +90,8 @@ const defaultErrors: Record<Exclude<FinalState, "success">, string> = {
   failed: "Job was marked as failed",
 };
 
-async function render(job: JobSpec, record: JobRecord, claim: GpuClaim): Promise<JobResult> {
-  return await claim.withGpu(await prepareInputs(job, record));
-}
-
 async function prepareInputs(job: JobSpec, record: JobRecord): Promise<PreparedInput[]> {
-  if (!hasInputs(job)) return [];
+  if (inputsOf(job).length === 0) return [];
   record.update({ stage: "downloading" }, "downloading inputs");
   const { downloadInputs } = proxyActivities<Activities>({
     taskQueue: taskQueues.inputs,
@@ -120,7 +124,7 @@ async function tell(job: JobSpec, ending: JobEnding, result: JobResult | undefin
       ...(ending.state === "success" && result && { result }),
     });
   }
-  if (hasInputs(job)) await removeInputs({ jobId: job.id });
+  if (inputsOf(job).length > 0) await removeInputs({ jobId: job.id });
 }
 
 /** A workflow can only end as Canceled when the server was asked for it; a signal alone is not enough. */

@@ -94,6 +94,7 @@ describe("a job, with no worker running", () => {
     assert.equal(job.maxTimeSeconds, 1800, "the operator's ceiling applies");
     assert.equal(job.completeBy, completeBy);
     assert.equal(job.priority, "high");
+    assert.ok(job.type === "csm");
     assert.equal(job.input.topk, 20);
     assert.deepEqual(job.metadata, { order: 7 });
     assert.equal(job.notifyUrl, "https://user:password@example.com/hook?token=t");

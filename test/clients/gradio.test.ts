@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { createComput3 } from "../../src/clients/comput3.ts";
-import { callGradio, GradioAborted, type GradioCall, GradioFailure, gradioFileUrl } from "../../src/clients/gradio.ts";
+import { callGradio, type GradioArguments, type GradioCall, gradioFileUrl } from "../../src/clients/gradio.ts";
+import { ModelAborted, ModelFailure } from "../../src/clients/modelCall.ts";
 import { type Simulator, startSimulator } from "../../src/simulator/simulator.ts";
 import { eventually } from "../support/eventually.ts";
 
@@ -30,7 +31,9 @@ describe("callGradio", () => {
     await simulator.close();
   });
 
-  function call(overrides: Partial<GradioCall> = {}) {
+  type Overrides = Partial<GradioCall & GradioArguments>;
+
+  function call({ parameters: changed, files = {}, ...overrides }: Overrides = {}) {
     const parameters = {
       speaker_voice: "conversational_a",
       speaker_text: "",
@@ -40,7 +43,7 @@ describe("callGradio", () => {
       topk: 50,
       max_audio_length: 10_000,
       pause_duration: 150,
-      ...overrides.parameters,
+      ...changed,
     };
     return callGradio({
       appUrl: `${simulator.url}/nodes/${node}/csm/`,
@@ -48,14 +51,14 @@ describe("callGradio", () => {
       endpoint: "/generate_monologue_audio",
       signal: new AbortController().signal,
       settleMs: 5000,
+      arguments: () => ({ parameters, files }),
       ...overrides,
-      parameters,
     });
   }
 
-  const failure = async (overrides: Partial<GradioCall> = {}) => {
+  const failure = async (overrides: Overrides = {}) => {
     const error = await call(overrides).catch((caught: unknown) => caught);
-    assert.ok(error instanceof GradioFailure, String(error));
+    assert.ok(error instanceof ModelFailure, String(error));
     return error;
   };
   const fault = (action: Parameters<Simulator["fault"]>[0]["action"], path?: string) =>
@@ -117,7 +120,7 @@ describe("callGradio", () => {
     const render = await eventually("it renders", () => simulator.renders().find((seen) => seen.node === node));
     controller.abort();
     const error = await calling;
-    assert.ok(error instanceof GradioAborted && error.nodeIdle, String(error));
+    assert.ok(error instanceof ModelAborted && error.nodeIdle, String(error));
     assert.notEqual(render.finishedAt, undefined);
   });
 
@@ -128,7 +131,7 @@ describe("callGradio", () => {
     const render = await eventually("it renders", () => simulator.renders().find((seen) => seen.node === node));
     controller.abort();
     const error = await calling;
-    assert.ok(error instanceof GradioAborted && !error.nodeIdle, String(error));
+    assert.ok(error instanceof ModelAborted && !error.nodeIdle, String(error));
     assert.equal(render.finishedAt, undefined);
   });
 
@@ -148,7 +151,7 @@ describe("callGradio", () => {
     await eventually("the second waits", () => waiting || undefined);
     controller.abort();
     const error = await second;
-    assert.ok(error instanceof GradioAborted && error.nodeIdle, String(error));
+    assert.ok(error instanceof ModelAborted && error.nodeIdle, String(error));
     await first;
     assert.equal(simulator.renders().filter((seen) => seen.node === node).length, 1);
   });

@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
-import { csmSchema, splitText } from "../../src/jobs/csm.ts";
+import { csmSchema } from "../../src/jobs/csm.ts";
+import { splitText } from "../../src/jobs/speech.ts";
 
 const schema = csmSchema({ maxTimeSeconds: 1200, completeInSeconds: 3600, maxTextChars: 20_000 });
 const inputOf = (body: unknown) => schema.parse(body).input;
@@ -39,13 +40,14 @@ describe("the body of POST /csm", () => {
   });
 
   it("knows the older names of a cloned voice", () => {
-    const reference = { audioUrl: "https://example.com/a.wav", text: "said" };
+    const reference = { field: "audio_url", audioUrl: "https://example.com/a.wav", text: "said" };
     assert.deepEqual(inputOf({ text: "a", audio_url: reference.audioUrl, audio_text: "said" }).reference, reference);
     assert.deepEqual(fieldsOf({ text: "a", audio_url: reference.audioUrl }), ["audio_text"]);
     assert.equal(inputOf({ text: "a", voice: "random_voice", audio_url: reference.audioUrl }).reference, undefined);
     assert.deepEqual(fieldsOf({ text: "a", voice: "clone" }), ["reference_audio_url", "reference_text"]);
     const newer = { reference_audio_url: "https://example.com/b.wav", reference_text: "newer" };
     assert.deepEqual(inputOf({ text: "a", voice: "clone", audio_url: reference.audioUrl, ...newer }).reference, {
+      field: "reference_audio_url",
       audioUrl: "https://example.com/b.wav",
       text: "newer",
     });

@@ -8,7 +8,7 @@ import { type Config, loadConfig } from "../../src/config.ts";
 import { type Stack, startStack } from "../../src/dev/stack.ts";
 import { freePort } from "../../src/dev/temporalServer.ts";
 import { csmSchema } from "../../src/jobs/csm.ts";
-import type { JobSpec, JobView } from "../../src/jobs/job.ts";
+import type { JobInputs, JobSpec, JobType, JobView } from "../../src/jobs/job.ts";
 import type { Simulator } from "../../src/simulator/simulator.ts";
 import { createObjectStore } from "../../src/storage/index.ts";
 import { keys } from "../../src/storage/keys.ts";
@@ -39,7 +39,7 @@ export interface TestStack extends Omit<Stack, "simulator"> {
   /** Submits a csm job and returns its id. */
   submit(body?: Record<string, unknown>): Promise<string>;
   /** Starts a job with deadlines that the API would not take, because they are too short for anybody but a test. */
-  start(overrides: Partial<Pick<JobSpec, "completeBy" | "maxTimeSeconds" | "notifyUrl">>): Promise<string>;
+  start(overrides: Deadlines): Promise<string>;
   view(id: string): Promise<JobView>;
   /** Keys of the job's inputs that are in the store. */
   storedInputs(id: string): Promise<string[]>;
@@ -50,6 +50,15 @@ export interface TestStack extends Omit<Stack, "simulator"> {
   /** Stops every instance and checks that nothing is left. */
   close(): Promise<void>;
 }
+
+type Deadlines = Partial<Pick<JobSpec, "completeBy" | "maxTimeSeconds" | "notifyUrl">> & Kind;
+/** What is asked for, with the pool that does it. */
+type Kind = Partial<{ [T in JobType]: { type: T; input: JobInputs[T]; gpuType?: string } }[JobType]>;
+
+const { input } = csmSchema({ maxTimeSeconds: 1200, completeInSeconds: 3600, maxTextChars: 1000 }).parse({
+  text: "A job with short deadlines.",
+});
+const aJob = { type: "csm", input, gpuType: "media:fast" } as const;
 
 let bundle: ReturnType<typeof bundleWorkflows> | undefined;
 
@@ -131,14 +140,11 @@ function helpers(stack: Stack, simulator: Simulator, folder: string) {
       assert.equal(answer.status, 200, JSON.stringify(answer.body));
       return answer.body.id as string;
     },
-    async start(overrides: Partial<JobSpec>) {
+    async start(overrides: Deadlines) {
       const now = Date.now();
-      const input = csmSchema({ maxTimeSeconds: 1200, completeInSeconds: 3600, maxTextChars: 1000 }).parse({
-        text: "A job with short deadlines.",
-      }).input;
       const times = { createdAt: now, completeBy: now + 3_600_000, maxTimeSeconds: 1200 };
       const id = randomUUID();
-      const job: JobSpec = { id, type: "csm", input, tenant: "default", priority: "normal", ...times, ...overrides };
+      const job = { id, ...aJob, tenant: "default", priority: "normal", ...times, ...overrides } as JobSpec;
       await submitJob({ client, config }, job);
       return id;
     },

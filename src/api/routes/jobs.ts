@@ -4,6 +4,7 @@ import { isFinal, requestableStates } from "../../jobs/states.ts";
 import { readBody } from "../body.ts";
 import type { ApiDeps, ApiEnv } from "../context.ts";
 import { endJob } from "../endJob.ts";
+import { jobDocument } from "../jobDocument.ts";
 import { jobIdOf } from "../jobId.ts";
 import { createQueuePosition } from "../queuePosition.ts";
 import { readJob } from "../readJob.ts";
@@ -35,6 +36,7 @@ export function jobRoutes(deps: ApiDeps) {
         ...(position !== undefined && { position }),
       });
     })
+    .get("/jobs/:id", async (c) => c.json(await jobDocument(c, deps, await readJob(client, jobIdOf(c)))))
     .post("/job/:id", async (c) => {
       const id = jobIdOf(c);
       const { status: state, error } = await readBody(c, markSchema, deps.config.api.maxBodyBytes);

@@ -1,0 +1,58 @@
+import { ApplicationFailure, log } from "@temporalio/activity";
+import { createComfyUi } from "../../clients/comfyui.ts";
+import { runPrompt } from "../../clients/comfyuiPrompt.ts";
+import { failureTypes } from "../../jobs/failureTypes.ts";
+import { readImageSize } from "../../media/images.ts";
+import { keys } from "../../storage/keys.ts";
+import { comfyUrlOf } from "../nodeUrls.ts";
+import type { ModelRun } from "../runModel.ts";
+import type { RunResult } from "../types.ts";
+import { APP_START_MS, untilAppAnswers, withInputFiles } from "./node.ts";
+import { runIdOf } from "./runId.ts";
+import { loadPortraitGraph, type PortraitValues } from "./sonicGraph.ts";
+
+/** What the model adds to the sound, and takes for sound of unknown length, in seconds. */
+const MARGIN_SECONDS = 3;
+const UNKNOWN_SECONDS = 8;
+
+/** Lets a picture speak with the SONIC nodes of the node's ComfyUI. */
+export async function runPortrait(run: ModelRun): Promise<RunResult> {
+  const { job, lease, deps, report, signal } = run;
+  const { config } = deps;
+  const url = comfyUrlOf(config, lease);
+  const comfy = createComfyUi(url, config.comput3.apiKey ?? "");
+  await untilAppAnswers(`${url}/system_stats`, run);
+  log.info("ComfyUI is there", { jobId: job.id, node: lease.node, version: await comfy.version(signal) });
+  const promptId = runIdOf(lease.leaseId);
+  // The file's name is unique to the lease, so that the run can be found by it.
+  const filePrefix = `Video_${job.id}_${promptId.slice(0, 8)}`;
+  const video = await withInputFiles(run, ["image", "audio"], async ({ image, audio }) => {
+    if (image === undefined || audio === undefined) throw new Error("a portrait needs a picture and a sound");
+    const seconds = (await deps.media.probe(audio.path, signal))?.durationSeconds;
+    if (seconds !== undefined && seconds > config.inputs.maxPortraitSeconds) {
+      const message = `a portrait speaks for ${config.inputs.maxPortraitSeconds} s at most, this speech takes ${Math.ceil(seconds)} s`;
+      throw ApplicationFailure.nonRetryable(message, failureTypes.modelRefused);
+    }
+    const rename = (file: File) => new File([file], `${promptId}_${file.name}`, { type: file.type });
+    const values: PortraitValues = {
+      image: await comfy.upload(rename(image.file), signal),
+      audio: await comfy.upload(rename(audio.file), signal),
+      ...(await readImageSize(image.path)),
+      duration: seconds === undefined ? UNKNOWN_SECONDS : Math.ceil(seconds) + MARGIN_SECONDS,
+      // The same for every attempt; the node takes 31 bits.
+      seed: Number.parseInt(promptId.slice(0, 8), 16) & 0x7fffffff,
+      filename_prefix: filePrefix,
+    };
+    return await runPrompt(comfy, {
+      graph: await loadPortraitGraph(config.portrait, values),
+      promptId,
+      filePrefix,
+      pollMs: config.portrait.pollIntervalMs,
+      patienceMs: APP_START_MS,
+      settleMs: config.gpu.cancelSettleMs,
+      onProgress: (progress, detail) => report({ progress, detail }),
+      signal,
+    });
+  });
+  return { files: [{ key: keys.result(job.id, "mp4"), url: comfy.fileUrl(video), mimeType: "video/mp4" }] };
+}

@@ -1,0 +1,21 @@
+import { Readable } from "node:stream";
+import { contentTypeOf } from "../storage/contentTypes.ts";
+import { keys } from "../storage/keys.ts";
+import type { ActivityDeps } from "./deps.ts";
+import type { StoredText } from "./types.ts";
+
+/** A longer text is not put into Temporal, where every byte is kept in the history. */
+const MAX_INLINE_BYTES = 32 * 1024;
+
+/** Stores a job's text result. */
+export async function storeText(
+  { store }: Pick<ActivityDeps, "store">,
+  jobId: string,
+  text: string,
+  signal: AbortSignal,
+): Promise<StoredText> {
+  const key = keys.result(jobId, "txt");
+  const mimeType = contentTypeOf(key);
+  const bytes = await store.put(key, Readable.from([Buffer.from(text)]), { contentType: mimeType, signal });
+  return { file: { key, mimeType, bytes }, ...(bytes <= MAX_INLINE_BYTES && { inline: text }) };
+}

@@ -1,0 +1,66 @@
+import { type Context, Hono } from "hono";
+import type { z } from "zod";
+import { analyzeSchema } from "../../jobs/analyze.ts";
+import { csmSchema } from "../../jobs/csm.ts";
+import type { JobInputs, JobSpec, JobType } from "../../jobs/job.ts";
+import { lipsyncSchema } from "../../jobs/lipsync.ts";
+import { portraitSchema } from "../../jobs/portrait.ts";
+import { whisperSchema } from "../../jobs/whisper.ts";
+import { readBody } from "../body.ts";
+import type { ApiDeps, ApiEnv } from "../context.ts";
+import { HttpError } from "../errors.ts";
+import { acceptJob, type Submission, submitJob } from "../submitJob.ts";
+
+/** Where the models of the media nodes run. */
+const MEDIA_POOL = "media:fast";
+
+/** A route per kind of job. */
+export function submissionRoutes(deps: ApiDeps) {
+  const { jobs, portrait, vision, inputs, modal, api } = deps.config;
+  const defaults = {
+    maxTimeSeconds: jobs.defaultMaxTimeSeconds,
+    completeInSeconds: jobs.defaultCompleteInSeconds,
+    maxTextChars: jobs.maxTextChars,
+  };
+
+  async function accept<T extends JobType>(
+    c: Context<ApiEnv>,
+    type: T,
+    schema: z.ZodType<Submission & { input: JobInputs[T] }>,
+    gpuType?: string,
+  ): Promise<{ id: string; location: { Location: string } }> {
+    const body = await readBody(c, schema, api.maxBodyBytes);
+    const common = acceptJob(body, c.var.tenant, deps.config);
+    // The compiler does not see that type and input belong together.
+    const job = { ...common, type, input: body.input, ...(gpuType !== undefined && { gpuType }) } as JobSpec;
+    await submitJob(deps, job);
+    return { id: job.id, location: { Location: `/jobs/${job.id}` } };
+  }
+
+  function post<T extends JobType>(
+    path: `/${string}`,
+    type: T,
+    gpuType: string,
+    schema: z.ZodType<Submission & { input: JobInputs[T] }>,
+  ) {
+    return new Hono<ApiEnv>().post(path, async (c) => {
+      const { id, location } = await accept(c, type, schema, gpuType);
+      return c.json({ id, status: "queued" }, 200, location);
+    });
+  }
+
+  const lipsync = lipsyncSchema({ ...defaults, localPaths: inputs.allowLocalPaths !== undefined });
+  return new Hono<ApiEnv>()
+    .route("/", post("/csm", "csm", MEDIA_POOL, csmSchema(defaults)))
+    .route("/", post("/whisper", "whisper", MEDIA_POOL, whisperSchema(defaults)))
+    .route("/", post("/portrait", "portrait", MEDIA_POOL, portraitSchema({ ...defaults, greeting: portrait.greeting })))
+    .route("/", post("/analyze", "analyze", vision.pool, analyzeSchema({ ...defaults, models: vision.models })))
+    .post("/jobs", async (c) => {
+      if (modal === undefined) {
+        const message = "Lip-sync is not configured here: it needs MODAL_TOKEN_ID and MODAL_TOKEN_SECRET";
+        throw new HttpError(503, "lip_sync_not_configured", message);
+      }
+      const { id, location } = await accept(c, "lipsync", lipsync);
+      return c.json({ job_id: id, status: "submitted" }, 200, location);
+    });
+}

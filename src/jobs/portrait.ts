@@ -1,0 +1,32 @@
+import { z } from "zod";
+import { httpUrl } from "./fields.ts";
+import { checkSpeech, type SpeechInput, speechFields, toSpeech } from "./speech.ts";
+import { type SubmissionDefaults, submissionFields } from "./submission.ts";
+
+/** A picture, and what it says: a recording, or speech that is made first. */
+export interface PortraitInput {
+  imageUrl: string;
+  sound: { audioUrl: string } | { speech: SpeechInput };
+}
+
+/** The body of `POST /portrait`, in, and `{ input, …common fields }`, out. `audio_url` wins over what there is to speak. */
+export function portraitSchema(options: SubmissionDefaults & { maxTextChars: number; greeting: string }) {
+  return z
+    .object({
+      ...submissionFields(options),
+      ...speechFields,
+      image_url: httpUrl,
+      audio_url: httpUrl.optional(),
+    })
+    .superRefine(({ audio_url: audioUrl, ...body }, context) => {
+      if (audioUrl !== undefined) return;
+      checkSpeech(body, options.maxTextChars, (field, message) =>
+        context.addIssue({ code: "custom", path: [field], message }),
+      );
+    })
+    .transform(({ audio_url: audioUrl, image_url: imageUrl, ...body }) => {
+      const sound = audioUrl === undefined ? { speech: toSpeech(body, options.greeting) } : { audioUrl };
+      const input: PortraitInput = { imageUrl, sound };
+      return { ...body, input };
+    });
+}

@@ -1,0 +1,142 @@
+import { z } from "zod";
+import { decimal, httpUrl, integer } from "./fields.ts";
+
+/** The voices of the CSM model, in the API's words. */
+const voices = ["random", "conversational_a", "conversational_b", "clone"] as const;
+export type Voice = (typeof voices)[number];
+
+/** What is spoken and how; the part of a job that the CSM model sees. */
+export interface SpeechInput {
+  /** What is spoken, item by item, with a pause of `pauseDurationMs` between items. */
+  monologue: string[];
+  voice: Voice;
+  /** The voice to clone: a recording and the words spoken in it. Present exactly when `voice` is `clone`. */
+  reference?: VoiceReference;
+  /** 0.1–2.0 */
+  temperature: number;
+  /** 1–100 */
+  topk: number;
+  /** Upper bound of each item's length. */
+  maxAudioLengthMs: number;
+  pauseDurationMs: number;
+}
+
+export interface VoiceReference {
+  /** The field that named it. */
+  field: "reference_audio_url" | "audio_url";
+  audioUrl: string;
+  text: string;
+}
+
+/** The original's estimate: speech runs at about 14 characters per second. */
+const CHARACTERS_PER_SECOND = 14;
+const MAX_ITEMS = 200;
+/** The model refuses a temperature below this one, the original API does not. */
+const LOWEST_MODEL_TEMPERATURE = 0.1;
+
+const item = z.string().refine((text) => text.trim() !== "", { error: "must not be empty" });
+
+/** The fields of everything that speaks. */
+export const speechFields = {
+  text: item.optional(),
+  monologue: z.array(item).min(1, { error: "must not be empty" }).max(MAX_ITEMS).optional(),
+  voice: z.enum([...voices, "random_voice"]).optional(),
+  reference_audio_url: httpUrl.optional(),
+  reference_text: item.optional(),
+  temperature: decimal(0, 2, 0.9),
+  topk: integer(1, 100, 50),
+  max_audio_length: integer(1000, 30_000, 10_000),
+  pause_duration: integer(0, 500, 150),
+};
+
+interface SpeechBody {
+  text?: string | undefined;
+  monologue?: string[] | undefined;
+  voice?: Voice | "random_voice" | undefined;
+  reference_audio_url?: string | undefined;
+  reference_text?: string | undefined;
+  temperature: number;
+  topk: number;
+  max_audio_length: number;
+  pause_duration: number;
+}
+
+/** The older names of a reference voice; only `/csm` knows them. */
+export interface OlderNames {
+  audio_url?: string | undefined;
+  audio_text?: string | undefined;
+}
+
+type Problem = (field: string, message: string) => void;
+
+/** What is wrong with fields that are each right: too much to say, a clone without its voice. */
+export function checkSpeech(body: SpeechBody & OlderNames, maxTextChars: number, problem: Problem): void {
+  if (body.text !== undefined && body.monologue !== undefined)
+    problem("monologue", "give either text or monologue, not both");
+  const characters = (body.text ?? "").length + (body.monologue ?? []).join("").length;
+  if (characters > maxTextChars)
+    problem(body.text === undefined ? "monologue" : "text", `must be at most ${maxTextChars} characters`);
+  if (voiceOf(body) !== "clone") return;
+  if (body.reference_audio_url === undefined && body.audio_url === undefined)
+    problem("reference_audio_url", "reference_audio_url is required when voice is clone");
+  if (body.reference_text === undefined && body.audio_text === undefined) {
+    const older = body.voice === undefined && body.reference_audio_url === undefined;
+    const field = older ? "audio_text" : "reference_text";
+    problem(field, `${field} is required when a voice is cloned`);
+  }
+}
+
+/** With no voice named, the older `audio_url` alone makes it a clone. */
+function voiceOf(body: SpeechBody & OlderNames): Voice {
+  if (body.voice === undefined) return body.audio_url === undefined ? "random" : "clone";
+  return body.voice === "random_voice" ? "random" : body.voice;
+}
+
+function referenceOf(body: SpeechBody & OlderNames): VoiceReference | undefined {
+  const field = body.reference_audio_url === undefined ? "audio_url" : "reference_audio_url";
+  const audioUrl = body[field];
+  const text = body.reference_text ?? body.audio_text;
+  return audioUrl === undefined || text === undefined ? undefined : { field, audioUrl, text };
+}
+
+/** @param otherwise what is said when the body has neither text nor monologue */
+export function toSpeech(body: SpeechBody & OlderNames, otherwise = ""): SpeechInput {
+  const voice = voiceOf(body);
+  const reference = voice === "clone" ? referenceOf(body) : undefined;
+  return {
+    monologue: body.monologue ?? splitText(body.text ?? otherwise, body.max_audio_length),
+    voice,
+    ...(reference && { reference }),
+    temperature: Math.max(body.temperature, LOWEST_MODEL_TEMPERATURE),
+    topk: body.topk,
+    maxAudioLengthMs: body.max_audio_length,
+    pauseDurationMs: body.pause_duration,
+  };
+}
+
+/**
+ * The items that `text` is spoken in: itself when it can be spoken within `maxAudioLengthMs`, else its
+ * sentences, so that the model does not cut it off; a sentence that is too long is split between words.
+ */
+export function splitText(text: string, maxAudioLengthMs: number): string[] {
+  const whole = text.trim();
+  const limit = Math.floor((CHARACTERS_PER_SECOND * maxAudioLengthMs) / 1000);
+  if (whole.length <= limit) return [whole];
+  const sentences = Array.from(new Intl.Segmenter("en", { granularity: "sentence" }).segment(whole));
+  return sentences.flatMap(({ segment }) => splitWords(segment.trim(), limit)).filter((part) => part !== "");
+}
+
+function splitWords(sentence: string, limit: number): string[] {
+  if (sentence.length <= limit) return [sentence];
+  const parts: string[] = [];
+  let part = "";
+  for (const word of sentence.split(/\s+/)) {
+    if (part !== "" && part.length + 1 + word.length > limit) {
+      parts.push(part);
+      part = word;
+    } else {
+      part = part === "" ? word : `${part} ${word}`;
+    }
+  }
+  return [...parts, part];
+}

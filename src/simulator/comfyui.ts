@@ -1,0 +1,839 @@
+import { createHash, randomUUID } from "node:crypto";
+import { createReadStream, mkdirSync, readdirSync, renameSync, statSync } from "node:fs";
+import { stat, writeFile } from "node:fs/promises";
+import { basename, dirname, extname, join, relative, resolve, sep } from "node:path";
+import { Readable } from "node:stream";
+import { setTimeout as delay } from "node:timers/promises";
+import { type Context, Hono } from "hono";
+import { bodyLimit } from "hono/body-limit";
+import sharp from "sharp";
+import type { WebSocket } from "ws";
+import { z } from "zod";
+import type { Simulation, SimulatorEnv } from "./env.ts";
+import type { Render } from "./journal.ts";
+import type { Media } from "./media.ts";
+
+export type ComfyVersion = "0.3.33" | "0.3.49" | "0.3.64" | "latest";
+
+export interface ComfyOptions {
+  simulation: Simulation;
+  media: Media;
+  node: string;
+  /** Where this server keeps `input/`, `output/` and `temp/`. */
+  folder: string;
+  version: () => ComfyVersion;
+  /** Factor of the time that a render takes; 0: as fast as it can. */
+  speed: () => number;
+  /** A fixed time per render, in seconds, instead. */
+  renderSeconds: () => number | undefined;
+}
+
+const graphNode = z.looseObject({ class_type: z.string(), inputs: z.record(z.string(), z.unknown()) });
+const graphSchema = z.record(z.string(), graphNode);
+const promptBody = z.looseObject({
+  prompt: z.unknown().optional(),
+  client_id: z.string().optional(),
+  prompt_id: z.unknown().optional(),
+  extra_data: z.record(z.string(), z.unknown()).default({}),
+});
+const queueBody = z.looseObject({ clear: z.boolean().default(false), delete: z.array(z.string()).default([]) });
+const interruptBody = z.looseObject({ prompt_id: z.string().nullish() });
+const canonicalUuid = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/;
+
+type GraphNode = z.infer<typeof graphNode>;
+type Graph = z.infer<typeof graphSchema>;
+type Outcome = NonNullable<Render["outcome"]>;
+
+interface Prompt {
+  id: string;
+  number: number;
+  graph: Graph;
+  extraData: Record<string, unknown>;
+  clientId: string | undefined;
+  outputs: string[];
+  /** Somebody asked for it; it takes effect at the next progress report or node border. */
+  interrupted: boolean;
+  /** Aborted when the server forgets it. */
+  life: AbortController;
+  messages: [name: string, data: object][];
+  executed: string[];
+  states: Record<string, object>;
+  /** What the output nodes made. */
+  made: Record<string, object>;
+}
+
+interface HistoryEntry {
+  prompt: unknown[];
+  outputs: Record<string, object>;
+  status: { status_str: "success" | "error"; completed: boolean; messages: Prompt["messages"] };
+  meta: object;
+}
+
+class Interrupted extends Error {
+  override name = "Interrupted";
+}
+
+/** The model needs about two seconds for one of the video. */
+const SECONDS_PER_SOUND_SECOND = 2;
+/** From `execution_success` until the run is in the history. */
+const HISTORY_LAG_MS = 50;
+const MAX_UPLOAD_BYTES = 100 * 1024 * 1024;
+
+/**
+ * One ComfyUI server on one node, with the inconvenient behaviour of the real one: an error in one branch of a
+ * graph is answered 200 and the run then succeeds without that branch; the history lags behind
+ * `execution_success`; what prompt ids and interrupts do depends on the version; a restart loses all but the files.
+ */
+export function createComfyServer(options: ComfyOptions) {
+  const { simulation, media, node, version } = options;
+  const { faults, journal } = simulation;
+  const folder = resolve(options.folder);
+  const folders = { input: join(folder, "input"), output: join(folder, "output"), temp: join(folder, "temp") };
+  for (const path of Object.values(folders)) mkdirSync(path, { recursive: true });
+
+  const sockets = new Map<string, WebSocket>();
+  /** The hash of every uploaded file, by its path. */
+  const uploads = new Map<string, string>();
+  const history = new Map<string, HistoryEntry>();
+  /** What the nodes of the last run made, by everything that they were made from. */
+  let cache = new Map<string, object | undefined>();
+  let pending: Prompt[] = [];
+  let running: Prompt | undefined;
+  let executing: string | undefined;
+  let count = 0;
+  let down = false;
+
+  // What the sockets are told.
+
+  function send(socket: WebSocket | undefined, type: string, data: object): void {
+    if (socket !== undefined && socket.readyState === socket.OPEN) socket.send(JSON.stringify({ type, data }));
+  }
+
+  function tell({ clientId, life }: Prompt, type: string, data: object): void {
+    if (clientId !== undefined && !life.signal.aborted) send(sockets.get(clientId), type, data);
+  }
+
+  /** Tells what the history will tell as well. */
+  function note(prompt: Prompt, type: string, data: object): void {
+    const message = { prompt_id: prompt.id, ...data, timestamp: Date.now() };
+    prompt.messages.push([type, message]);
+    tell(prompt, type, message);
+  }
+
+  const status = () => ({ exec_info: { queue_remaining: pending.length + (running === undefined ? 0 : 1) } });
+
+  function tellStatus(): void {
+    for (const socket of sockets.values()) send(socket, "status", { status: status() });
+  }
+
+  function tellState(prompt: Prompt, id: string, state: "running" | "finished", value: number, max: number): void {
+    const place = { node_id: id, display_node_id: id, real_node_id: id, parent_node_id: null };
+    prompt.states[id] = { value, max, state, prompt_id: prompt.id, ...place };
+    tell(prompt, "progress_state", { prompt_id: prompt.id, nodes: prompt.states });
+  }
+
+  function dropSockets(): void {
+    for (const socket of sockets.values()) socket.terminate();
+    sockets.clear();
+  }
+
+  // How a prompt runs.
+
+  function next(): void {
+    if (running !== undefined || down) return;
+    running = pending.shift();
+    if (running === undefined) return;
+    tellStatus();
+    void run(running);
+  }
+
+  async function run(prompt: Prompt): Promise<void> {
+    const { id, life } = prompt;
+    const values = literalsByClass(prompt.graph);
+    const journalled = journal.render({ id, node, kind: "portrait", startedAt: Date.now(), arguments: values });
+    const ended = (outcome: Outcome) => {
+      // A node that went down in the meantime has said so.
+      if (journalled.outcome === undefined) Object.assign(journalled, { finishedAt: Date.now(), outcome });
+    };
+    life.signal.addEventListener("abort", () => ended("lost"));
+    const outcome = await execute(prompt);
+    ended(outcome);
+    await delay(HISTORY_LAG_MS);
+    if (life.signal.aborted) return;
+    history.set(id, entryOf(prompt));
+    running = undefined;
+    executing = undefined;
+    tellStatus();
+    tell(prompt, "executing", { node: null, prompt_id: id });
+    next();
+  }
+
+  async function execute(prompt: Prompt): Promise<Outcome> {
+    const { graph, outputs } = prompt;
+    const order = executionOrder(graph, outputs);
+    const keys = cacheKeys(graph, order);
+    cache = new Map([...cache].filter(([key]) => [...keys.values()].includes(key)));
+    const cached = order.filter((id) => cache.has(keys.get(id) ?? ""));
+    note(prompt, "execution_start", {});
+    cutStream(prompt);
+    note(prompt, "execution_cached", { nodes: cached });
+    for (const id of order) {
+      const key = keys.get(id) ?? "";
+      try {
+        const made = cached.includes(id) ? cache.get(key) : await executeNode(prompt, id);
+        cache.set(key, made);
+        if (made !== undefined) tellMade(prompt, id, made);
+      } catch (error) {
+        return prompt.life.signal.aborted ? "lost" : fail(prompt, id, error);
+      }
+    }
+    note(prompt, "execution_success", {});
+    return "success";
+  }
+
+  async function executeNode(prompt: Prompt, id: string): Promise<object | undefined> {
+    checkpoint(prompt);
+    executing = id;
+    tellState(prompt, id, "running", 0, 1);
+    tell(prompt, "executing", { node: id, display_node: id, prompt_id: prompt.id });
+    const made = await work[nodeOf(prompt.graph, id).class_type]?.(prompt, id);
+    prompt.life.signal.throwIfAborted();
+    tellState(prompt, id, "finished", 1, 1);
+    prompt.executed.push(id);
+    return made;
+  }
+
+  function checkpoint({ life, interrupted }: Prompt): void {
+    life.signal.throwIfAborted();
+    if (interrupted) throw new Interrupted();
+  }
+
+  function tellMade(prompt: Prompt, id: string, output: object): void {
+    prompt.made[id] = output;
+    tell(prompt, "executed", { node: id, display_node: id, output, prompt_id: prompt.id });
+  }
+
+  function fail(prompt: Prompt, id: string, error: unknown): Outcome {
+    const { class_type, inputs } = nodeOf(prompt.graph, id);
+    const place = { node_id: id, node_type: class_type, executed: prompt.executed };
+    if (error instanceof Interrupted) {
+      note(prompt, "execution_interrupted", place);
+      return "interrupted";
+    }
+    const exception_message = `${error instanceof Error ? error.message : String(error)}\n`;
+    const traceback = [
+      `  File "/app/ComfyUI/execution.py", line 349, in execute\n`,
+      `RuntimeError: ${exception_message}`,
+    ];
+    const current_inputs = Object.fromEntries(Object.entries(inputs).map(([name, value]) => [name, [String(value)]]));
+    const context = { exception_message, exception_type: "RuntimeError", traceback, current_inputs };
+    note(prompt, "execution_error", { ...place, ...context, current_outputs: [] });
+    return "error";
+  }
+
+  function cutStream({ clientId }: Prompt): void {
+    const socket = clientId === undefined ? undefined : sockets.get(clientId);
+    if (socket === undefined || !faults.take({ service: "comfyui", path: "/ws", node }, ["end_stream_early"])) return;
+    socket.close();
+  }
+
+  // What the nodes do; the others only hand things on.
+
+  const work: Record<string, (prompt: Prompt, id: string) => Promise<object | undefined>> = {
+    LoadImage: async ({ graph }, id) => void (await sharp(imageOf(graph, id)).metadata()),
+    LoadAudio: async ({ graph }, id) => void (await media.duration(soundOf(graph, id))),
+    SONICSampler: sample,
+    VHS_VideoCombine: combine,
+    PreviewImage: preview,
+  };
+
+  async function sample(prompt: Prompt, id: string): Promise<undefined> {
+    const startedAt = performance.now();
+    if (faults.take({ service: "comfyui", path: "/run", node }, ["render_error"]))
+      throw new Error("CUDA out of memory");
+    const { graph, life } = prompt;
+    const max = Number(nodeOf(graph, id).inputs.inference_steps);
+    const slowness = SECONDS_PER_SOUND_SECOND * options.speed();
+    const seconds = options.renderSeconds() ?? (await secondsOf(graph, id)) * slowness;
+    for (let value = 1; value <= max; value += 1) {
+      const left = startedAt + (1000 * seconds * value) / max - performance.now();
+      await delay(Math.max(left, 0), undefined, { ref: false, signal: life.signal });
+      checkpoint(prompt);
+      tellState(prompt, id, "running", value, max);
+      tell(prompt, "progress", { value, max, prompt_id: prompt.id, node: id });
+    }
+  }
+
+  async function combine({ graph, life }: Prompt, id: string): Promise<object> {
+    const { filename_prefix, format, frame_rate } = nodeOf(graph, id).inputs;
+    const frameRate = Array.isArray(frame_rate) ? upstream(graph, id, "SONICSampler")?.inputs.fps : frame_rate;
+    const picture = await paint(graph, id, `${randomUUID()}.png`);
+    const [sound, seconds] = [soundOf(graph, id), await secondsOf(graph, id)];
+    const draft = join(folders.temp, `${randomUUID()}.mp4`);
+    await media.talkingVideo({ picture, still: true, sound, seconds, output: draft });
+    life.signal.throwIfAborted();
+    const stem = freeStem(String(filename_prefix));
+    const fullpath = `${stem}-audio.mp4`;
+    renameSync(draft, fullpath);
+    const subfolder = relative(folders.output, dirname(fullpath));
+    const file = { filename: basename(fullpath), subfolder, type: "output", format, frame_rate: frameRate };
+    return { gifs: [{ ...file, workflow: `${basename(stem)}.png`, fullpath }] };
+  }
+
+  async function preview({ graph }: Prompt, id: string): Promise<object> {
+    const filename = `ComfyUI_temp_${randomUUID().slice(0, 5)}_00001_.png`;
+    await paint(graph, id, filename);
+    return { images: [{ filename, subfolder: "", type: "temp" }] };
+  }
+
+  /** Writes the picture as it arrives at a node. */
+  async function paint(graph: Graph, id: string, name: string): Promise<string> {
+    const { width, height } = upstream(graph, id, "ImageResize+")?.inputs ?? {};
+    // Zero leaves a side as it is.
+    const size = { width: Number(width ?? 0) || undefined, height: Number(height ?? 0) || undefined };
+    const picture = sharp(imageOf(graph, id)).autoOrient().flatten();
+    const target = join(folders.temp, name);
+    await picture
+      .resize({ ...size, fit: "fill", kernel: "nearest" })
+      .png()
+      .toFile(target);
+    return target;
+  }
+
+  /** `output/<prefix>_00001`, with a number that no file of that prefix has yet. */
+  function freeStem(prefix: string): string {
+    const path = within(folders.output, prefix);
+    if (path === undefined) throw new Error("Saving image outside the output folder is not allowed.");
+    mkdirSync(dirname(path), { recursive: true });
+    const start = `${basename(path)}_`;
+    const others = readdirSync(dirname(path)).filter((name) => name.startsWith(start));
+    const numbers = others.map((name) => Number(/^\d+/.exec(name.slice(start.length))?.[0] ?? 0));
+    return `${path}_${String(Math.max(0, ...numbers) + 1).padStart(5, "0")}`;
+  }
+
+  const imageOf = (graph: Graph, id: string) =>
+    join(folders.input, String(upstream(graph, id, "LoadImage")?.inputs.image));
+  const soundOf = (graph: Graph, id: string) =>
+    join(folders.input, String(upstream(graph, id, "LoadAudio")?.inputs.audio));
+
+  /** The length of the video. */
+  async function secondsOf(graph: Graph, id: string): Promise<number> {
+    const asked = Number(upstream(graph, id, "SONIC_PreData")?.inputs.duration ?? Number.POSITIVE_INFINITY);
+    return Math.min(asked, await media.duration(soundOf(graph, id)));
+  }
+
+  // What is asked of it.
+
+  function isUploaded(name: string): boolean {
+    const path = within(folders.input, name);
+    return path !== undefined && statSync(path, { throwIfNoEntry: false })?.isFile() === true;
+  }
+
+  async function submit(c: Context<SimulatorEnv>): Promise<Response> {
+    const { prompt, client_id: clientId, prompt_id: wanted, extra_data: extra } = promptBody.parse(await c.req.json());
+    const refused = (error: object, node_errors = {}) => c.json({ error, node_errors }, 400);
+    const graph = graphSchema.safeParse(prompt);
+    if (!graph.success) return refused(nodeError("invalid_prompt", "Cannot execute: this is not a graph", ""));
+    if (version() === "latest" && wanted !== undefined && !canonicalUuid.test(String(wanted)))
+      return refused(nodeError("invalid_prompt_id", "prompt_id must be a canonical UUID", String(wanted)));
+    const { error, nodeErrors, outputs } = validate(graph.data, isUploaded);
+    if (error !== undefined) return refused(error, nodeErrors);
+    const id = version() === "0.3.33" || wanted === undefined ? randomUUID() : String(wanted);
+    const extraData = clientId === undefined ? extra : { ...extra, client_id: clientId };
+    const queued = newPrompt({ id, number: count, graph: graph.data, extraData, clientId, outputs });
+    count += 1;
+    pending.push(queued);
+    tellStatus();
+    next();
+    return c.json({ prompt_id: id, number: queued.number, node_errors: nodeErrors });
+  }
+
+  function forget(unwanted: (prompt: Prompt) => boolean): boolean {
+    const before = pending.length;
+    pending = pending.filter((prompt) => !unwanted(prompt));
+    if (pending.length < before) tellStatus();
+    return pending.length < before;
+  }
+
+  async function editQueue(c: Context<SimulatorEnv>): Promise<Response> {
+    const body = queueBody.parse(await c.req.json());
+    forget(({ id }) => body.clear || body.delete.includes(id));
+    return c.body(null, 200);
+  }
+
+  async function interrupt(c: Context<SimulatorEnv>): Promise<Response> {
+    const body = interruptBody.safeParse(await c.req.json().catch(() => undefined));
+    const respected = version() === "0.3.64" || version() === "latest";
+    const id = respected ? body.data?.prompt_id : undefined;
+    if (running !== undefined && (!id || id === running.id)) running.interrupted = true;
+    return c.body(null, 200);
+  }
+
+  function tellJob(c: Context<SimulatorEnv>): Response {
+    if (version() !== "latest") return absent(c);
+    const id = c.req.param("id") ?? "";
+    const entry = history.get(id);
+    if (entry !== undefined) return c.json({ id, ...jobOf(entry) });
+    if (running?.id === id) return c.json({ id, status: "in_progress", outputs_count: 0 });
+    const waits = pending.some((prompt) => prompt.id === id);
+    return waits ? c.json({ id, status: "pending", outputs_count: 0 }) : c.json({ error: "Job not found" }, 404);
+  }
+
+  function cancelJob(c: Context<SimulatorEnv>): Response {
+    if (version() !== "latest") return absent(c);
+    const id = c.req.param("id");
+    const hit = running?.id === id ? running : undefined;
+    if (hit !== undefined) hit.interrupted = true;
+    return c.json({ cancelled: forget((prompt) => prompt.id === id) || hit !== undefined });
+  }
+
+  async function upload(c: Context<SimulatorEnv>): Promise<Response> {
+    const form = await c.req.formData();
+    const file = form.get("image");
+    if (file === null || typeof file === "string" || file.name === "") return c.body(null, 400);
+    const place = within(folders.input, String(form.get("subfolder") ?? ""));
+    if (place === undefined || within(place, file.name) === undefined) return c.body(null, 400);
+    const bytes = new Uint8Array(await file.arrayBuffer());
+    const draft = join(folders.temp, randomUUID());
+    await writeFile(draft, bytes);
+    const path = freeName(join(place, file.name), createHash("sha256").update(bytes).digest("hex"));
+    mkdirSync(dirname(path), { recursive: true });
+    renameSync(draft, path);
+    return c.json({ name: relative(place, path), subfolder: relative(folders.input, place), type: "input" });
+  }
+
+  /** The same bytes keep their name; others of that name get ` (1)`. */
+  function freeName(path: string, hash: string): string {
+    const { length } = extname(path);
+    const stem = path.slice(0, path.length - length);
+    let name = path;
+    for (let number = 1; (uploads.get(name) ?? hash) !== hash; number += 1) {
+      name = `${stem} (${number})${extname(path)}`;
+    }
+    uploads.set(name, hash);
+    return name;
+  }
+
+  async function view(c: Context<SimulatorEnv>): Promise<Response> {
+    const { filename, subfolder = "", type = "output" } = c.req.query();
+    if (!filename || filename.startsWith("/") || filename.includes("..")) return c.body(null, 400);
+    const root = Object.entries(folders).find(([name]) => name === type)?.[1];
+    if (root === undefined) return c.body(null, 400);
+    const place = within(root, subfolder);
+    if (place === undefined) return c.body(null, 403);
+    const path = join(place, basename(filename));
+    const found = await stat(path).catch(() => undefined);
+    return found?.isFile() ? sendFile(c, path, found.size) : c.body(null, 404);
+  }
+
+  const routes = new Hono<SimulatorEnv>();
+  routes.use("*", async (c, next) => (isForeign(c) ? c.body(null, 403) : await next()));
+  routes.get("/system_stats", (c) => c.json(statsOf(version())));
+  const tooLarge = bodyLimit({ maxSize: MAX_UPLOAD_BYTES, onError: (c) => c.text("Request body too large", 413) });
+  routes.post("/upload/image", tooLarge, upload);
+  routes.post("/prompt", submit);
+  routes.get("/history", (c) => {
+    const wanted = c.req.query("max_items");
+    const entries = [...history].slice(wanted === undefined ? 0 : Math.max(0, history.size - Number(wanted)));
+    return c.json(Object.fromEntries(entries));
+  });
+  routes.get("/history/:id", (c) => {
+    const entry = history.get(c.req.param("id"));
+    return c.json(entry === undefined ? {} : { [c.req.param("id")]: entry });
+  });
+  routes.get("/queue", (c) => {
+    const queue_running = running === undefined ? [] : [queueItem(running)];
+    return c.json({ queue_running, queue_pending: pending.map(queueItem) });
+  });
+  routes.post("/queue", editQueue);
+  routes.post("/interrupt", interrupt);
+  routes.get("/view", view);
+  routes.get("/api/jobs/:id", tellJob);
+  routes.post("/api/jobs/:id/cancel", cancelJob);
+  routes.all("*", absent);
+
+  /** Everything that waits or runs is gone. */
+  function abandon(): void {
+    running?.life.abort();
+    running = undefined;
+    executing = undefined;
+    pending = [];
+    dropSockets();
+  }
+
+  return {
+    routes,
+    /** A client listens; an older socket of the same client hears nothing any more. */
+    attach(socket: WebSocket, clientId: string): void {
+      const sid = clientId === "" ? randomUUID().replaceAll("-", "") : clientId;
+      sockets.set(sid, socket);
+      socket.on("error", () => socket.terminate());
+      socket.once("close", () => {
+        if (sockets.get(sid) === socket) sockets.delete(sid);
+      });
+      send(socket, "status", { status: status(), sid });
+      // As in the real server, this one comes without the id of the prompt.
+      if (running?.clientId === sid && executing !== undefined) send(socket, "executing", { node: executing });
+    },
+    /** The server restarts: history, queue and cache are lost, files stay. */
+    restart(): void {
+      abandon();
+      history.clear();
+      cache = new Map();
+      count = 0;
+    },
+    shutDown(): void {
+      down = true;
+      abandon();
+    },
+  };
+}
+
+function newPrompt(prompt: Pick<Prompt, "id" | "number" | "graph" | "extraData" | "clientId" | "outputs">): Prompt {
+  const nothing = { messages: [], executed: [], states: {}, made: {} };
+  return { ...prompt, ...nothing, interrupted: false, life: new AbortController() };
+}
+
+const queueItem = ({ number, id, graph, extraData, outputs }: Prompt) => [number, id, graph, extraData, outputs];
+
+function entryOf(prompt: Prompt): HistoryEntry {
+  const { messages, made } = prompt;
+  const completed = messages.at(-1)?.[0] === "execution_success";
+  const status = { status_str: completed ? ("success" as const) : ("error" as const), completed, messages };
+  return { prompt: queueItem(prompt), outputs: made, status, meta: {} };
+}
+
+function jobOf({ outputs, status }: HistoryEntry) {
+  const interrupted = status.messages.at(-1)?.[0] === "execution_interrupted";
+  const state = status.completed ? "completed" : interrupted ? "cancelled" : "failed";
+  return { status: state, outputs_count: Object.keys(outputs).length, outputs, execution_status: status };
+}
+
+/** The path of `name` in `root`; undefined when it leads out of it. */
+function within(root: string, name: string): string | undefined {
+  const path = resolve(root, name);
+  return path === root || path.startsWith(root + sep) ? path : undefined;
+}
+
+/** What the page of another host sends to a server on this machine; a port counts when both name one. */
+function isForeign(c: Context): boolean {
+  const [origin = "", host = ""] = [c.req.header("origin"), c.req.header("host")];
+  if (!URL.canParse(origin) || !/^(localhost|127\.[\d.]+|\[::1\])(:\d+)?$/i.test(host)) return false;
+  const [theirs, own] = [new URL(origin), new URL(`http://${host}`)];
+  const ports = theirs.port !== "" && own.port !== "";
+  return ports ? theirs.host !== own.host : theirs.hostname !== own.hostname;
+}
+
+/** The real server has a catch-all for GET, so that anything else is a wrong method. */
+function absent(c: Context): Response {
+  const missing = c.req.method === "GET" || c.req.method === "HEAD";
+  return missing ? c.text("404: Not Found", 404) : c.text("405: Method Not Allowed", 405);
+}
+
+const mimeTypes: Record<string, string> = { ".mp4": "video/mp4", ".png": "image/png" };
+
+function sendFile(c: Context, path: string, size: number): Response {
+  const header = c.req.header("range");
+  const range = header === undefined ? { start: 0, end: size - 1 } : rangeOf(header, size);
+  if (range === undefined) return c.body(null, 416, { "content-range": `bytes */${size}` });
+  const headers: Record<string, string> = {
+    "accept-ranges": "bytes",
+    "content-disposition": `filename="${basename(path)}"`,
+    "content-length": String(range.end - range.start + 1),
+    "content-type": mimeTypes[extname(path)] ?? "application/octet-stream",
+  };
+  if (header !== undefined) headers["content-range"] = `bytes ${range.start}-${range.end}/${size}`;
+  const status = header === undefined ? 200 : 206;
+  if (c.req.method === "HEAD") return c.body(null, status, headers);
+  return c.body(Readable.toWeb(createReadStream(path, range)), status, headers);
+}
+
+/** The first and the last byte that are asked for; undefined when the file has none of them. */
+function rangeOf(header: string, size: number): { start: number; end: number } | undefined {
+  const [, from = "", to = ""] = /^bytes=(\d*)-(\d*)$/.exec(header) ?? [];
+  if (from === "" && to === "") return undefined;
+  const start = from === "" ? Math.max(size - Number(to), 0) : Number(from);
+  const end = from === "" || to === "" ? size - 1 : Math.min(Number(to), size - 1);
+  return start <= end ? { start, end } : undefined;
+}
+
+function statsOf(version: ComfyVersion) {
+  const comfyui_version = version === "latest" ? "0.9.0" : version;
+  const python_version = "3.12.11 (main) [GCC 12.2.0]";
+  const memory = { vram_total: 25_393_692_672, vram_free: 24_918_360_064, torch_vram_total: 0, torch_vram_free: 0 };
+  return {
+    system: { os: "posix", comfyui_version, python_version, embedded_python: false, argv: ["main.py"] },
+    devices: [{ name: "c3-render simulator", type: "cuda", index: 0, ...memory }],
+  };
+}
+
+// Graphs: which nodes there are, and what the server complains about before anything runs.
+
+type Input =
+  /** The output of another node. */
+  { link: string } | { range: [minimum: number, maximum: number] } | { oneOf: string[] } | { file: string } | "any";
+
+interface NodeClass {
+  returns: string[];
+  /** A graph runs for the sake of these. */
+  isOutput?: true;
+  required: Record<string, Input>;
+}
+
+const link = (type: string): Input => ({ link: type });
+const range = (minimum: number, maximum: number): Input => ({ range: [minimum, maximum] });
+const oneOf = (...names: string[]): Input => ({ oneOf: names });
+const MAX_SIDE = 16_384;
+const MAX_SEED = 2 ** 31 - 1;
+
+const classes: Record<string, NodeClass> = {
+  LoadImage: { returns: ["IMAGE", "MASK"], required: { image: { file: "image" } } },
+  LoadAudio: { returns: ["AUDIO"], required: { audio: { file: "audio" } } },
+  ImageOnlyCheckpointLoader: {
+    returns: ["MODEL", "CLIP_VISION", "VAE"],
+    required: { ckpt_name: oneOf("svd_xt.safetensors") },
+  },
+  "ImageResize+": {
+    returns: ["IMAGE", "INT", "INT"],
+    required: {
+      image: link("IMAGE"),
+      width: range(0, MAX_SIDE),
+      height: range(0, MAX_SIDE),
+      interpolation: oneOf("nearest", "bilinear", "bicubic", "area", "nearest-exact", "lanczos"),
+      method: oneOf("stretch", "keep proportion", "fill / crop", "pad"),
+      condition: oneOf("always", "downscale if bigger", "upscale if smaller", "if bigger area", "if smaller area"),
+      multiple_of: range(0, 512),
+    },
+  },
+  SONICTLoader: {
+    returns: ["MODEL_SONIC", "DTYPE"],
+    required: {
+      model: link("MODEL"),
+      sonic_unet: oneOf("none", "unet.pth"),
+      ip_audio_scale: range(0.5, 2),
+      use_interframe: "any",
+      dtype: oneOf("fp16", "fp32", "bf16"),
+    },
+  },
+  SONIC_PreData: {
+    returns: ["SONIC_PREDATA"],
+    required: {
+      clip_vision: link("CLIP_VISION"),
+      vae: link("VAE"),
+      audio: link("AUDIO"),
+      image: link("IMAGE"),
+      weight_dtype: link("DTYPE"),
+      min_resolution: range(128, 2048),
+      duration: range(1, 1e11),
+      expand_ratio: range(0.1, 1),
+    },
+  },
+  SONICSampler: {
+    returns: ["IMAGE", "FLOAT"],
+    required: {
+      model: link("MODEL_SONIC"),
+      data_dict: link("SONIC_PREDATA"),
+      seed: range(0, MAX_SEED),
+      inference_steps: range(1, 1024),
+      dynamic_scale: range(0.5, 2),
+      fps: range(5, 120),
+    },
+  },
+  VHS_VideoCombine: {
+    returns: ["VHS_FILENAMES"],
+    isOutput: true,
+    required: {
+      images: link("IMAGE"),
+      // Not asked for by the real node, which then makes a video without sound; nobody wants one here.
+      audio: link("AUDIO"),
+      frame_rate: range(1, 1000),
+      loop_count: range(0, 100),
+      filename_prefix: "any",
+      format: oneOf("video/h264-mp4"),
+      pingpong: "any",
+      save_output: "any",
+    },
+  },
+  PreviewImage: { returns: [], isOutput: true, required: { images: link("IMAGE") } },
+};
+
+interface NodeError {
+  type: string;
+  message: string;
+  details: string;
+  extra_info: object;
+}
+
+interface FaultyNode {
+  errors: NodeError[];
+  dependent_outputs: string[];
+  class_type: string;
+}
+
+interface Validation {
+  /** The reason for which nothing runs. */
+  error?: NodeError;
+  nodeErrors: Record<string, FaultyNode>;
+  /** Those that will run. */
+  outputs: string[];
+}
+
+const nodeError = (type: string, message: string, details: string, extra_info = {}): NodeError => {
+  return { type, message, details, extra_info };
+};
+
+function validate(graph: Graph, isUploaded: (name: string) => boolean): Validation {
+  const unknown = Object.entries(graph).find(([, { class_type }]) => !Object.hasOwn(classes, class_type));
+  if (unknown !== undefined) {
+    const message = `Cannot execute because node ${unknown[1].class_type} does not exist.`;
+    return { error: nodeError("invalid_prompt", message, `Node ID '#${unknown[0]}'`), nodeErrors: {}, outputs: [] };
+  }
+  const outputs = Object.keys(graph).filter((id) => classOf(graph, id).isOutput);
+  if (outputs.length === 0)
+    return { error: nodeError("prompt_no_outputs", "Prompt has no outputs", ""), nodeErrors: {}, outputs };
+  const nodeErrors: Validation["nodeErrors"] = {};
+  const good = outputs.filter((output) => {
+    const found = executionOrder(graph, [output]).map((id) => ({ id, errors: errorsOf(graph, id, isUploaded) }));
+    const bad = found.filter(({ errors }) => errors.length > 0);
+    for (const { id, errors } of bad) {
+      const known = nodeErrors[id] ?? { errors, dependent_outputs: [], class_type: nodeOf(graph, id).class_type };
+      known.dependent_outputs.push(output);
+      nodeErrors[id] = known;
+    }
+    return bad.length === 0;
+  });
+  if (good.length > 0) return { nodeErrors, outputs: good };
+  // As in the real server, errors of the nodes before the outputs do not show here.
+  const details = outputs
+    .flatMap((id) => nodeErrors[id]?.errors ?? [])
+    .map((error) => `${error.message}: ${error.details}`);
+  const error = nodeError("prompt_outputs_failed_validation", "Prompt outputs failed validation", details.join("\n"));
+  return { error, nodeErrors, outputs: good };
+}
+
+function errorsOf(graph: Graph, id: string, isUploaded: (name: string) => boolean): NodeError[] {
+  const { inputs } = nodeOf(graph, id);
+  const { required } = classOf(graph, id);
+  const names = new Set([...Object.keys(required), ...Object.keys(inputs)]);
+  return [...names].flatMap((name) => {
+    const [value, wanted] = [inputs[name], required[name] ?? "any"];
+    const info = { input_name: name, received_value: value };
+    if (value === undefined) return [nodeError("required_input_missing", "Required input is missing", name, info)];
+    return Array.isArray(value)
+      ? linkErrors(graph, id, value, wanted, info)
+      : valueErrors(value, wanted, isUploaded, info);
+  });
+}
+
+function linkErrors(graph: Graph, id: string, value: unknown[], wanted: Input, info: { input_name: string }) {
+  const [source, slot] = value;
+  const { input_name: name } = info;
+  if (value.length !== 2 || typeof source !== "string" || typeof slot !== "number") {
+    const message = "Bad linked input, must be a length-2 list of [node_id, slot_index]";
+    return [nodeError("bad_linked_input", message, name, info)];
+  }
+  const found = graph[source] === undefined ? undefined : classOf(graph, source).returns[slot];
+  const failed = (details: string) => [
+    nodeError("exception_during_inner_validation", "Exception when validating inner node", details, info),
+  ];
+  if (found === undefined) return failed(graph[source] === undefined ? `'${source}'` : "tuple index out of range");
+  if (executionOrder(graph, [source]).includes(id)) return failed("maximum recursion depth exceeded");
+  if (wanted === "any" || !("link" in wanted) || wanted.link === found) return [];
+  const details = `${name}, received_type(${found}) mismatch input_type(${wanted.link})`;
+  return [nodeError("return_type_mismatch", "Return type mismatch between linked nodes", details, info)];
+}
+
+function valueErrors(
+  value: unknown,
+  wanted: Input,
+  isUploaded: (name: string) => boolean,
+  info: { input_name: string },
+) {
+  const { input_name: name } = info;
+  const failed = (type: string, message: string, details: string) => [nodeError(type, message, details, info)];
+  if (wanted === "any") return [];
+  if ("link" in wanted)
+    return failed("bad_linked_input", "Bad linked input, must be a length-2 list of [node_id, slot_index]", name);
+  if ("oneOf" in wanted) {
+    if (wanted.oneOf.includes(String(value))) return [];
+    return failed(
+      "value_not_in_list",
+      "Value not in list",
+      `${name}: '${value}' not in ${JSON.stringify(wanted.oneOf)}`,
+    );
+  }
+  if ("file" in wanted) {
+    if (typeof value === "string" && isUploaded(value)) return [];
+    const details = `${name} - Invalid ${wanted.file} file: ${value}`;
+    return failed("custom_validation_failed", "Custom validation failed for node", details);
+  }
+  const number = typeof value === "object" || value === "" ? Number.NaN : Number(value);
+  const [minimum, maximum] = wanted.range;
+  if (Number.isNaN(number))
+    return failed("invalid_input_type", "Failed to convert an input value to a FLOAT value", `${name}, ${value}`);
+  if (number < minimum) return failed("value_smaller_than_min", `Value ${number} smaller than min of ${minimum}`, name);
+  if (number > maximum) return failed("value_bigger_than_max", `Value ${number} bigger than max of ${maximum}`, name);
+  return [];
+}
+
+function nodeOf(graph: Graph, id: string): GraphNode {
+  const found = graph[id];
+  if (found === undefined) throw new Error(`the graph has no node ${id}`);
+  return found;
+}
+
+function classOf(graph: Graph, id: string): NodeClass {
+  const { class_type } = nodeOf(graph, id);
+  const found = classes[class_type];
+  if (found === undefined) throw new Error(`there is no node ${class_type}`);
+  return found;
+}
+
+/** The nodes that `ids` need, and themselves; each stands after those that it needs. */
+function executionOrder(graph: Graph, ids: string[], before = new Set<string>()): string[] {
+  return ids.flatMap((id) => {
+    if (before.has(id) || graph[id] === undefined) return [];
+    before.add(id);
+    return [...executionOrder(graph, sourcesOf(graph, id), before), id];
+  });
+}
+
+function sourcesOf(graph: Graph, id: string): string[] {
+  const links = Object.values(nodeOf(graph, id).inputs).filter((value) => Array.isArray(value));
+  return links.map(([source]) => String(source));
+}
+
+/** The node of a class that stands before `id`, or is it. */
+function upstream(graph: Graph, id: string, classType: string): GraphNode | undefined {
+  return executionOrder(graph, [id])
+    .map((source) => nodeOf(graph, source))
+    .find(({ class_type }) => class_type === classType);
+}
+
+/** What a node's result depends on; an uploaded file never changes under its name. */
+function cacheKeys(graph: Graph, order: string[]): Map<string, string> {
+  const keys = new Map<string, string>();
+  for (const id of order) {
+    const { class_type, inputs } = nodeOf(graph, id);
+    const sources = Object.entries(inputs).map(([name, value]) => {
+      return Array.isArray(value) ? [name, keys.get(String(value[0])), value[1]] : [name, value];
+    });
+    keys.set(
+      id,
+      createHash("sha256")
+        .update(JSON.stringify([class_type, sources]))
+        .digest("hex"),
+    );
+  }
+  return keys;
+}
+
+/** The inputs that are not links, by the class of their node. */
+function literalsByClass(graph: Graph): Record<string, Record<string, unknown>> {
+  return Object.fromEntries(
+    Object.values(graph).map(({ class_type, inputs }) => {
+      const literals = Object.entries(inputs).filter(([, value]) => !Array.isArray(value));
+      return [class_type, Object.fromEntries(literals)];
+    }),
+  );
+}
