@@ -73,7 +73,10 @@ export function createLipsync({ config, store, safeFetch, modal }: ActivityDeps)
       const { status, headers, body } = await safeFetch.get(output.output_url, limits);
       if (status !== 200) {
         body.destroy();
-        throw ApplicationFailure.retryable(`the result's server answered ${status}`, "ResultUnreachable");
+        const message = `the server of the result answered ${status}`;
+        throw status >= 500 || status === 429
+          ? ApplicationFailure.retryable(message, "ResultUnreachable")
+          : ApplicationFailure.nonRetryable(message, failureTypes.modelFailed);
       }
       const contentLength = headers.get("content-length");
       return await storeStream(store, { ...target, body, contentLength, contentType: null }, signal);

@@ -32,7 +32,7 @@ export interface ModalOptions {
   /** A fixed time per run, in seconds, instead. */
   renderSeconds: () => number | undefined;
   /** The address under which a file that was made can be fetched. */
-  publish(file: { name: string; path: string }): string;
+  publish(path: string): string;
   /** Where the results are kept. */
   folder: string;
   returns?: () => Returns;
@@ -202,7 +202,7 @@ export async function startModalServer(options: ModalOptions): Promise<{ url: st
   async function handOver(path: string, { job_id, return_as }: LipSyncArguments): Promise<object> {
     switch (return_as ?? options.returns?.() ?? "url") {
       case "url":
-        return { output_url: options.publish({ name: `${job_id}.mp4`, path }) };
+        return { output_url: options.publish(path) };
       case "path":
         return { output_path: `/outputs/${job_id}.mp4` };
       case "bytes":

@@ -2,7 +2,7 @@ import { once } from "node:events";
 import { mkdir, mkdtemp, rm } from "node:fs/promises";
 import { createServer } from "node:http";
 import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { basename, join } from "node:path";
 import { getRequestListener } from "@hono/node-server";
 import { Hono } from "hono";
 import { type ComfyVersion, createComfyServer } from "./comfyui.ts";
@@ -119,7 +119,7 @@ export async function startSimulator(options: SimulatorOptions = {}) {
     simulation,
     media,
     folder: files,
-    publish: ({ name }) => `${url}/sim/files/${name}`,
+    publish: (path) => `${url}/sim/files/${basename(path)}`,
     returns: () => settings.modalReturns,
     ...pace,
   });

@@ -28,7 +28,9 @@ export function installRuntime(log: Logger): void {
   console.error = print;
   const logger = new DefaultLogger("INFO", ({ level, message, meta = {} }) => {
     const { sdkComponent, ...rest } = meta;
-    const fields = Object.entries(rest).filter(([name]) => !sdkFields.has(name) || kept.includes(name));
+    const fields = Object.entries(rest)
+      .filter(([name]) => !sdkFields.has(name) || kept.includes(name))
+      .map(([name, value]) => [name, value instanceof Error ? value.message : value] as const);
     const to = isDetail(level, message, sdkComponent) ? "debug" : levels[level];
     log[to]({ component: sdkComponent, ...Object.fromEntries(fields) }, message);
   });

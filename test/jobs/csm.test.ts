@@ -1,4 +1,5 @@
 import assert from "node:assert/strict";
+import fc from "fast-check";
 import { csmSchema } from "../../src/jobs/csm.ts";
 import { splitText } from "../../src/jobs/speech.ts";
 
@@ -72,5 +73,30 @@ describe("splitText", () => {
       parts.every((part) => part.length <= 28),
       parts.join("|"),
     );
+  });
+
+  it("keeps every character of any text, and cuts no word", () => {
+    const text = fc.array(fc.constantFrom("a", "Dr.", "3.14", "Hello!", "…", "\n", "e\u0301", "words", "你好。"), {
+      minLength: 1,
+    });
+    const length = fc.integer({ min: 1000, max: 30_000 });
+    fc.assert(
+      fc.property(text, length, (words, maxAudioLengthMs) => {
+        const whole = words.join(" ").trim();
+        const parts = splitText(whole, maxAudioLengthMs);
+        assert.equal(parts.join(" ").replaceAll(/\s+/g, " "), whole.replaceAll(/\s+/g, " "));
+        if (whole !== "") assert.ok(parts.every((part) => part.trim() !== ""));
+        const limit = (14 * maxAudioLengthMs) / 1000;
+        assert.ok(parts.every((part) => part.length <= limit));
+      }),
+    );
+  });
+
+  it("leaves a word that is too long as it is", () => {
+    assert.deepEqual(splitText("A Donaudampfschifffahrtsgesellschaft sails.", 1000), [
+      "A",
+      "Donaudampfschifffahrtsgesellschaft",
+      "sails.",
+    ]);
   });
 });

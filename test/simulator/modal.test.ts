@@ -75,7 +75,7 @@ describe("the simulated Modal", () => {
       folder,
       speed: () => 0,
       renderSeconds: () => renderSeconds,
-      publish: ({ name, path }) => `${filesUrl}/${basename(path)}?name=${name}`,
+      publish: (path) => `${filesUrl}/${basename(path)}`,
       returns: () => returns,
     });
   });
