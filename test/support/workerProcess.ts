@@ -16,7 +16,7 @@ const main = fileURLToPath(new URL("../../src/workers/main.ts", import.meta.url)
 
 /** A worker in a process of its own, as `npm run worker` starts it. Resolves when it works. */
 export async function startWorkerProcess(config: Config): Promise<WorkerProcess> {
-  const { comput3, temporal, gpu, embedded, api } = config;
+  const { comput3, temporal, gpu, embedded, api, modal, portrait } = config;
   const child = spawn(process.execPath, ["--import", "tsx", main], {
     env: {
       PATH: process.env.PATH,
@@ -27,6 +27,11 @@ export async function startWorkerProcess(config: Config): Promise<WorkerProcess>
       C3_API_URL: comput3.apiUrl,
       C3_API_KEY: comput3.apiKey,
       NODE_URL_TEMPLATE: comput3.nodeUrlTemplate,
+      COMFYUI_URL_TEMPLATE: comput3.comfyuiUrlTemplate,
+      RENDER_POLLING_INTERVAL: String(portrait.pollIntervalMs / 1000),
+      MODAL_SERVER_URL: modal?.serverUrl,
+      MODAL_TOKEN_ID: modal?.tokenId,
+      MODAL_TOKEN_SECRET: modal?.tokenSecret,
       GPU_BOOT_DELAY: String(gpu.bootDelayMs / 1000),
       GPU_IDLE_TIMEOUT: String(gpu.idleTimeoutMs / 1000),
       GPU_WATCH_INTERVAL: String(gpu.watchIntervalMs / 1000),
