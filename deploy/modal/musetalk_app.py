@@ -139,11 +139,11 @@ def render(folder: Path, face_url: str, still: bool, audio_url: str, version: st
 
 def face_command(source: Path, target: Path, seconds: float, still: bool) -> list[str]:
     """A video of MuseTalk's frame rate with even sides, no longer than the sound: every frame costs time and memory."""
-    box = f"scale='min({MAX_SIDE},iw)':'min({MAX_SIDE},ih)':force_original_aspect_ratio=decrease:force_divisible_by=2"
-    loop = ["-loop", "1"] if still else []
-    cut = ["-vf", box, "-t", f"{seconds:.3f}", "-r", str(FPS), "-an"]
+    fitted = f"scale='min({MAX_SIDE},iw)':'min({MAX_SIDE},ih)':force_original_aspect_ratio=decrease"
+    cut = ["-vf", f"{fitted},scale='trunc(iw/2)*2':'trunc(ih/2)*2'", "-t", f"{seconds:.3f}", "-r", str(FPS), "-an"]
     encoder = ["-c:v", "libx264", "-crf", "12", "-pix_fmt", "yuv420p"]
-    return ["ffmpeg", "-v", "error", "-y", *loop, "-protocol_whitelist", "file", "-i", str(source), *cut, *encoder, str(target)]
+    opened = [*(["-loop", "1"] if still else []), "-protocol_whitelist", "file", "-i", str(source)]
+    return ["ffmpeg", "-v", "error", "-y", *opened, *cut, *encoder, str(target)]
 
 
 def inference_config(face: Path, sound: Path) -> str:
@@ -188,7 +188,8 @@ def download(what: str, url: str, target: Path, max_bytes: int) -> Path:
 
 def run(*command: str, cwd: Path | None = None) -> str:
     """Runs a program to its end, and ends it when the call is cancelled. Its output is in Modal's log, too."""
-    done = subprocess.run(command, cwd=cwd, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace")
+    both = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
+    done = subprocess.run(command, cwd=cwd, text=True, errors="replace", **both)
     print(done.stdout, flush=True)
     if done.returncode != 0:
         reason = (done.stdout.strip().splitlines() or ["no reason given"])[-1]

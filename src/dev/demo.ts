@@ -6,9 +6,11 @@ import { pipeline } from "node:stream/promises";
 import { setTimeout as delay } from "node:timers/promises";
 import { z } from "zod";
 import { loadConfig } from "../config.ts";
-import type { JobView } from "../jobs/job.ts";
-import { isFinal, jobStates } from "../jobs/states.ts";
+import { type JobType, jobTypes } from "../jobs/job.ts";
 import { fail } from "../processes.ts";
+import { samplePicture } from "../simulator/samples.ts";
+import { createObjectStore } from "../storage/index.ts";
+import { keys } from "../storage/keys.ts";
 import { ids } from "../workflows/names.ts";
 import type { Say } from "./binaries.ts";
 import { type Embedded, startEmbedded } from "./embedded.ts";
@@ -17,10 +19,19 @@ const TEXT = "Hello! This is c3-render, speaking from a workflow that cannot get
 const POLL_MS = 100;
 const HOOK = "demo";
 
-const submittedSchema = z.object({ id: z.string() });
-const statusSchema = z.object({ status: z.enum(jobStates), error: z.string().optional() });
-const resultSchema = z.object({ result_url: z.string() });
-const memoSchema = z.object({ view: z.custom<JobView>((value) => typeof value === "object" && value !== null) });
+const submittedSchema = z.union([
+  z.object({ id: z.string() }),
+  z.object({ job_id: z.string() }).transform((answer) => ({ id: answer.job_id })),
+]);
+const documentSchema = z.object({
+  id: z.string(),
+  type: z.enum(jobTypes),
+  finished_at: z.string().optional(),
+  error: z.string().optional(),
+  result: z.object({ text: z.string().optional(), result_url: z.string().optional() }).optional(),
+  timeline: z.array(z.object({ at: z.string(), event: z.string() })),
+});
+type JobDocument = z.infer<typeof documentSchema>;
 
 /** `npm run demo`: starts everything, renders a job of every kind, saves what came of it, and ends. */
 async function main(): Promise<void> {
@@ -29,7 +40,7 @@ async function main(): Promise<void> {
   const config = loadConfig({ LOG_LEVEL: "warn", ...process.env });
   const stack = await startEmbedded({ config, env: process.env, say });
   try {
-    await render(stack, say);
+    await renderAll(stack, say);
   } finally {
     say("");
     await stack.shutDown();
@@ -37,28 +48,57 @@ async function main(): Promise<void> {
   say("Done. `npm start` brings the stack up again, with these jobs in it.");
 }
 
-async function render(stack: Embedded, say: Say): Promise<void> {
-  const { simulator, apiUrl, config } = stack;
-  say(
-    `\nRendering on ${simulator === undefined ? "Comput3" : "the simulator (there is no C3_API_KEY)"}: csm, "${TEXT}"`,
-  );
+async function renderAll(stack: Embedded, say: Say): Promise<void> {
+  const { simulator, config } = stack;
   const hook = simulator && { notify_url: `${simulator.url}/sim/hooks/${HOOK}` };
-  const body = JSON.stringify({ text: TEXT, voice: "conversational_a", ...hook });
-  const { id } = submittedSchema.parse(await ask(stack, "/csm", { method: "POST", body }));
-  await untilSuccess(stack, id);
-  const { result_url: resultUrl } = resultSchema.parse(await ask(stack, `/result/${id}`));
-  const file = join(config.outputDir, `${id}.mp3`);
-  await save(resultUrl, file);
-  const { memo } = await stack.client.workflow.getHandle(ids.job(id)).describe();
-  say(stagesOf(memoSchema.parse(memo).view));
-  say(`  result     ${file}${simulator === undefined ? "" : "  (a simulated voice)"}`);
-  say(`  link       ${resultUrl}`);
+  const image_url = await storePicture(stack);
+  say(`\nRendering on ${simulator === undefined ? "Comput3" : "the simulator (there is no C3_API_KEY)"}:`);
+  say(`  csm        speaks "${TEXT}"`);
+  const speech = await render(stack, "/csm", { text: TEXT, voice: "conversational_a", ...hook });
+  const audio_url = speech.result?.result_url;
+  say("  whisper    listens to that speech; portrait, analyze and lipsync take a picture, and let it speak");
+  const others = [
+    render(stack, "/whisper", { audio_url, language: "en" }),
+    render(stack, "/portrait", { image_url, audio_url }),
+    render(stack, "/analyze", { image_url }),
+  ];
+  if (config.modal === undefined) say("  (no lipsync: it needs MODAL_TOKEN_ID and MODAL_TOKEN_SECRET)");
+  else others.push(render(stack, "/jobs", { image_url, audio_url }));
+  const documents = [speech, ...(await Promise.all(others))];
+
+  say(`\n  ${tableRow(["", "downloading", "waiting", "rendering", "uploading", "in all"])}`);
+  for (const document of documents) say(`  ${tableRow([document.type, ...timesOf(document)])}`);
+  say("");
+  for (const document of documents) say(`  ${document.type.padEnd(10)} ${await keep(stack, document)}`);
+  if (simulator !== undefined) say("  (simulated: a simple voice, a still picture, no model)");
+  say("");
   if (simulator !== undefined) say(`  webhook    ${await webhookBody(stack)}`);
   if (stack.temporalUiUrl !== undefined) {
-    const path = `/namespaces/${config.temporal.namespace}/workflows/${ids.job(id)}`;
-    say(`  workflow   ${stack.temporalUiUrl}${path}`);
+    const path = `/namespaces/${config.temporal.namespace}/workflows`;
+    say(`  workflows  ${stack.temporalUiUrl}${path}`);
+    say(`             ${stack.temporalUiUrl}${path}/${ids.job(speech.id)}`);
   }
-  say(`  API        ${apiUrl}  (links work while \`npm start\` runs)`);
+  say(`  API        ${stack.apiUrl}  (the workflows and links open while \`npm start\` runs)`);
+}
+
+/** A picture of our own, served as a file of ours. */
+async function storePicture({ config, apiUrl }: Embedded): Promise<string> {
+  const store = createObjectStore(config.storage, apiUrl);
+  const key = keys.input("demo", "portrait.jpg");
+  await store.put(key, Readable.from([await samplePicture()]), { contentType: "image/jpeg" });
+  return await store.link(key, { expiresInSeconds: 3600 });
+}
+
+/** Submits a job and waits for its end. */
+async function render(stack: Embedded, path: string, body: Record<string, unknown>): Promise<JobDocument> {
+  const answer = await ask(stack, path, { method: "POST", body: JSON.stringify(body) });
+  const { id } = submittedSchema.parse(answer);
+  for (;;) {
+    const document = documentSchema.parse(await ask(stack, `/jobs/${id}`));
+    if (document.result !== undefined) return document;
+    if (document.finished_at !== undefined) throw new Error(`${path} job ${id} failed: ${document.error}`);
+    await delay(POLL_MS);
+  }
 }
 
 /** @throws with the API's own words when it refuses */
@@ -72,29 +112,41 @@ async function ask({ apiUrl, config }: Embedded, path: string, init: RequestInit
   return await response.json();
 }
 
-async function untilSuccess(stack: Embedded, id: string): Promise<void> {
-  for (;;) {
-    const { status, error } = statusSchema.parse(await ask(stack, `/status/${id}`));
-    if (status === "success") return;
-    if (isFinal(status)) throw new Error(`job ${id} is ${status}: ${error}`);
-    await delay(POLL_MS);
+function tableRow([first = "", ...rest]: string[]): string {
+  return [first.padEnd(10), ...rest.map((cell) => cell.padStart(12))].join("");
+}
+
+/** Seconds of each stage, from the job's timeline. */
+function timesOf({ timeline }: JobDocument): string[] {
+  const times = new Map<string, number>();
+  for (const [index, { at, event }] of timeline.slice(0, -1).entries()) {
+    const stage = event.split(" ")[0] ?? event;
+    const ms = Date.parse(timeline[index + 1]?.at ?? at) - Date.parse(at);
+    times.set(stage, (times.get(stage) ?? 0) + ms);
   }
+  const total = Date.parse(timeline.at(-1)?.at ?? "") - Date.parse(timeline[0]?.at ?? "");
+  const stages = ["downloading", "waiting", "rendering", "uploading"].map((stage) => times.get(stage));
+  return [...stages, total].map((ms) => (ms === undefined ? "–" : `${(ms / 1000).toFixed(2)} s`));
 }
 
-async function save(url: string, file: string): Promise<void> {
-  const response = await fetch(url);
-  if (!response.ok || response.body === null) throw new Error(`${url} answered ${response.status}`);
-  await mkdir(join(file, ".."), { recursive: true });
+const extensions: Record<JobType, string> = {
+  csm: "mp3",
+  whisper: "txt",
+  portrait: "mp4",
+  analyze: "txt",
+  lipsync: "mp4",
+};
+
+/** Saves the result. @returns where it is, or what it says */
+async function keep({ config }: Embedded, { id, type, result }: JobDocument): Promise<string> {
+  if (result?.text !== undefined) return `"${result.text}"`;
+  if (result?.result_url === undefined) return "(nothing that could be fetched)";
+  const file = join(config.outputDir, `${type}-${id}.${extensions[type]}`);
+  const response = await fetch(result.result_url);
+  if (!response.ok || response.body === null) throw new Error(`${result.result_url} answered ${response.status}`);
+  await mkdir(config.outputDir, { recursive: true });
   await pipeline(Readable.fromWeb(response.body), createWriteStream(file));
-}
-
-/** How long each stage took, from the job's timeline. */
-function stagesOf({ timeline }: JobView): string {
-  const stages = timeline.slice(0, -1).map(({ at, event }, index) => {
-    const seconds = (Date.parse(timeline[index + 1]?.at ?? at) - Date.parse(at)) / 1000;
-    return `    ${event.padEnd(24)} ${seconds.toFixed(2).padStart(6)} s`;
-  });
-  return ["  stages", ...stages].join("\n");
+  return file;
 }
 
 async function webhookBody({ simulator }: Embedded): Promise<string> {

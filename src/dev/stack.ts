@@ -40,7 +40,7 @@ const API_GRACE_MS = 2000;
 export async function startStack(options: StackOptions): Promise<Stack> {
   const { log, workflowBundle, env } = options;
   const simulator = options.config.gpu.provider === "comput3" ? undefined : await simulate(options);
-  const config = withSimulator(options.config, simulator);
+  const config = withSimulator(trustingItself(options.config), simulator);
   await ensureNamespace(config.temporal);
   const client = await connectClient(config);
   const store = createObjectStore(config.storage, "");
@@ -72,7 +72,12 @@ function simulate({ config, renderSeconds }: StackOptions): Promise<Simulator> {
   });
 }
 
-/** The simulator's samples and receivers, and our own files, are inputs and targets although they are local. */
+/** Our own files may be inputs, although they are local. */
+function trustingItself(config: Config): Config {
+  return { ...config, trustedOrigins: [...config.trustedOrigins, `http://127.0.0.1:${config.api.port}`] };
+}
+
+/** The simulator's samples and receivers are inputs and targets, although they are local. */
 function withSimulator(config: Config, simulator: Simulator | undefined): Config {
   if (simulator === undefined) return config;
   const bootDelayMs = Math.min(config.gpu.bootDelayMs, config.simulator.launchSeconds * 1000);
@@ -82,6 +87,6 @@ function withSimulator(config: Config, simulator: Simulator | undefined): Config
     gpu: { ...config.gpu, bootDelayMs },
     comput3: { ...config.comput3, apiUrl, apiKey, nodeUrlTemplate, comfyuiUrlTemplate },
     modal: config.modal ?? { ...simulator.modal, environment: undefined },
-    trustedOrigins: [...config.trustedOrigins, simulator.url, `http://127.0.0.1:${config.api.port}`],
+    trustedOrigins: [...config.trustedOrigins, simulator.url],
   };
 }

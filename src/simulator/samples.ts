@@ -22,14 +22,18 @@ const FACE = `<svg xmlns="http://www.w3.org/2000/svg" width="640" height="480">
   <path d="M270 300 Q320 335 370 300 Q320 318 270 300" fill="#b5413f"/>
 </svg>`;
 
+/** A JPEG of 640 × 480 pixels. */
+export function samplePicture(): Promise<Buffer> {
+  return sharp(Buffer.from(FACE)).jpeg({ quality: 90 }).toBuffer();
+}
+
 /** Sample inputs by name, made when they are first asked for. */
 export function createSamples({ media, speech, folder }: { media: Media; speech: Speech; folder: string }) {
-  const picture = () => sharp(Buffer.from(FACE)).jpeg({ quality: 90 }).toBuffer();
   const voice = async () => wavOf(await speech.speak("slt", REFERENCE_TEXT), 2);
 
   async function video(): Promise<Buffer> {
     const [still, sound, output] = [join(folder, "face.jpg"), join(folder, "voice.wav"), join(folder, "clip.mp4")];
-    await Promise.all([writeFile(still, await picture()), writeFile(sound, await voice())]);
+    await Promise.all([writeFile(still, await samplePicture()), writeFile(sound, await voice())]);
     await media.talkingVideo({ picture: still, still: true, sound, seconds: await media.duration(sound), output });
     return await readFile(output);
   }
@@ -43,7 +47,7 @@ export function createSamples({ media, speech, folder }: { media: Media; speech:
   };
   return {
     "voice.wav": sample("audio/wav", voice),
-    "portrait.jpg": sample("image/jpeg", picture),
+    "portrait.jpg": sample("image/jpeg", samplePicture),
     "clip.mp4": sample("video/mp4", video),
   };
 }
