@@ -1,6 +1,7 @@
+import { memory } from "./memory.ts";
 import { overhead } from "./overhead.ts";
 
-const benchmarks: Record<string, () => Promise<void>> = { overhead };
+const benchmarks: Record<string, () => Promise<void>> = { memory, overhead };
 
 const [name = ""] = process.argv.slice(2);
 const run = benchmarks[name];

@@ -62,11 +62,11 @@ weights = modal.Volume.from_name("musetalk-weights", create_if_missing=True)
 outputs = modal.Volume.from_name("musetalk-outputs", create_if_missing=True)
 output_secret = modal.Secret.from_name("musetalk-output")
 
-
 # MuseTalk's script without what has broken since: upgrades, a mirror, an option that gdown dropped. Its face
 # detector would be downloaded at the first call.
-WEIGHTS_SCRIPT = f"""set -eo pipefail
-sed -e '/^pip install/d' -e '/^export HF_ENDPOINT/d' -e 's/gdown --id /gdown /' download_weights.sh | bash -e
+WEIGHTS_SCRIPT = f"""set -e
+sed -e '/^pip install/d' -e '/^export HF_ENDPOINT/d' -e 's/gdown --id /gdown /' download_weights.sh > /tmp/weights.sh
+bash -e /tmp/weights.sh
 curl -fL --create-dirs --output-dir {TORCH_HOME}/hub/checkpoints -O {FACE_DETECTOR}
 """
 
@@ -97,7 +97,7 @@ def lip_sync(
     outputs.reload()
     if not kept.exists():
         with tempfile.TemporaryDirectory() as folder:
-            video = render(Path(folder), face_url, image_url is not None, audio_url, version)
+            video = render(Path(folder), face_url, bool(image_url), audio_url, version)
             part = OUTPUTS / f"{job_id}.{uuid.uuid4().hex}.part"
             try:
                 shutil.copyfile(video, part)

@@ -51,9 +51,9 @@ export function createLipsync({ config, store, safeFetch, modal }: ActivityDeps)
   }
 
   async function untilDone(callId: string, report: (progress: RunProgress) => void, signal: AbortSignal) {
+    const givenUp = aborted(signal);
     for (;;) {
-      signal.throwIfAborted();
-      const polled = await told(() => configured().poll(callId, POLL_MS));
+      const polled = await Promise.race([told(() => configured().poll(callId, POLL_MS)), givenUp]);
       if (polled.done) return polled.value;
       report({ progress: null, detail: "rendering on Modal" });
     }
@@ -122,4 +122,15 @@ export function createLipsync({ config, store, safeFetch, modal }: ActivityDeps)
     /** Ends a call that nobody waits for any more. */
     cancelLipsync: ({ callId }: { callId: string }) => told(() => configured().cancel(callId)),
   };
+}
+
+/** Rejects when `signal` says so: a call of Modal's library cannot be told. */
+function aborted(signal: AbortSignal): Promise<never> {
+  const promise = new Promise<never>((_, reject) => {
+    if (signal.aborted) reject(signal.reason);
+    signal.addEventListener("abort", () => reject(signal.reason), { once: true });
+  });
+  // Whoever races against it hears of it; nobody may.
+  promise.catch(() => {});
+  return promise;
 }

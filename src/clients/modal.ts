@@ -30,6 +30,8 @@ export interface ModalFunction {
 
 const EXCERPT = 300;
 const CALL_TIMEOUT_MS = 20_000;
+/** A result that comes as bytes may be large. */
+const RESULT_TIMEOUT_MS = 300_000;
 
 export function createModalFunction(options: ModalOptions): ModalFunction {
   const { app, function: name, environment } = options;
@@ -40,11 +42,11 @@ export function createModalFunction(options: ModalOptions): ModalFunction {
     return { modal, client: createClient(modal, options) };
   }
 
-  async function using<T>(work: (client: ModalClient) => Promise<T>): Promise<T> {
+  async function using<T>(work: (client: ModalClient) => Promise<T>, timeoutMs = CALL_TIMEOUT_MS): Promise<T> {
     connecting ??= connect();
     const { modal, client } = await connecting;
     try {
-      return await withinTime(work(client));
+      return await withinTime(work(client), timeoutMs);
     } catch (error) {
       // What `get` throws while a call goes on looks like the function's own time limit, too.
       throw error instanceof modal.TimeoutError ? error : toFailure(modal, error);
@@ -64,7 +66,8 @@ export function createModalFunction(options: ModalOptions): ModalFunction {
       connecting ??= connect();
       const { modal } = await connecting;
       try {
-        const value: unknown = await using(async (client) => (await callOf(client, callId)).get({ timeoutMs: waitMs }));
+        const get = async (client: ModalClient) => await (await callOf(client, callId)).get({ timeoutMs: waitMs });
+        const value: unknown = await using(get, RESULT_TIMEOUT_MS);
         return { done: true, value };
       } catch (error) {
         if (error instanceof modal.TimeoutError) return { done: false };
@@ -91,10 +94,10 @@ function createClient(modal: Modal, { tokenId, tokenSecret, serverUrl }: ModalOp
 }
 
 /** The library's calls have no time limit of their own. */
-async function withinTime<T>(work: Promise<T>): Promise<T> {
+async function withinTime<T>(work: Promise<T>, timeoutMs: number): Promise<T> {
   let timer: NodeJS.Timeout | undefined;
   const limit = new Promise<never>((_, reject) => {
-    timer = setTimeout(() => reject(new Error(`no answer within ${CALL_TIMEOUT_MS / 1000} s`)), CALL_TIMEOUT_MS);
+    timer = setTimeout(() => reject(new Error(`no answer within ${timeoutMs / 1000} s`)), timeoutMs);
   });
   try {
     return await Promise.race([work, limit]);

@@ -1,0 +1,454 @@
+import assert from "node:assert/strict";
+import { execFile } from "node:child_process";
+import { existsSync } from "node:fs";
+import { chmod, copyFile, mkdir, readFile, stat, truncate, writeFile } from "node:fs/promises";
+import { createServer } from "node:http";
+import type { AddressInfo } from "node:net";
+import { delimiter, join } from "node:path";
+import { promisify } from "node:util";
+import ffmpegInstaller from "@ffmpeg-installer/ffmpeg";
+import ffprobeInstaller from "@ffprobe-installer/ffprobe";
+import { createMediaTools, type MediaTools, type Mp3Options } from "../../src/media/ffmpeg.ts";
+import { createMedia, SAMPLE_RATE, wavOf } from "../../src/simulator/media.ts";
+import { eventually } from "../support/eventually.ts";
+import { ffmpeg, h264, makeFolder, testPicture, testSound } from "./support.ts";
+
+const PACKAGED = { ffmpegPath: undefined, ffprobePath: undefined };
+const { signal } = new AbortController();
+
+/** The programs of the package, and those of this machine if it has any. */
+const environments: Record<string, NodeJS.ProcessEnv> = { "of the package": { PATH: "" } };
+if ((process.env.PATH ?? "").split(delimiter).some((folder) => folder !== "" && existsSync(join(folder, "ffmpeg")))) {
+  environments["of the PATH"] = { PATH: process.env.PATH };
+}
+
+const tone = (seconds: number) =>
+  new Int16Array(SAMPLE_RATE * seconds).map((_, index) => 8000 * Math.sin((index * 2 * Math.PI * 440) / SAMPLE_RATE));
+
+for (const [whose, env] of Object.entries(environments)) {
+  describe(`the media tools ${whose}`, () => {
+    let tools: MediaTools;
+    let folder: string;
+    let remove: () => Promise<void>;
+    const path = (name: string) => join(folder, name);
+    const probe = (name: string) => tools.probe(path(name), signal);
+
+    before(async () => {
+      tools = await createMediaTools(PACKAGED, env);
+      ({ folder, remove } = await makeFolder());
+      await writeFile(path("mono.wav"), wavOf(tone(1.5)));
+      await writeFile(path("stereo.wav"), wavOf(tone(1.5), 2));
+      await ffmpeg("-i", path("stereo.wav"), "-b:a", "64k", path("sound.mp3"));
+      await ffmpeg(...testPicture(1), ...h264, path("silent.mp4"));
+      await ffmpeg(...testPicture(1), ...testSound(2), ...h264, "-c:a", "aac", path("talking.mp4"));
+      await ffmpeg(...testPicture(0.1), "-frames:v", "1", path("cover.png"));
+    });
+    after(() => remove());
+
+    describe("probe", () => {
+      it("tells sound and its length", async () => {
+        assert.deepEqual(await probe("mono.wav"), {
+          format: "wav",
+          hasSound: true,
+          hasVideo: false,
+          durationSeconds: 1.5,
+        });
+        const mp3 = await probe("sound.mp3");
+        assert.deepEqual([mp3?.format, mp3?.hasSound, mp3?.hasVideo], ["mp3", true, false]);
+        assert.ok(Math.abs(mp3!.durationSeconds! - 1.5) < 0.1);
+      });
+
+      it("tells video with sound from video without", async () => {
+        const silent = await probe("silent.mp4");
+        assert.deepEqual([silent?.hasSound, silent?.hasVideo, silent?.durationSeconds], [false, true, 1]);
+        assert.ok(silent?.format.split(",").includes("mp4"));
+        const talking = await probe("talking.mp4");
+        assert.deepEqual([talking?.hasSound, talking?.hasVideo], [true, true]);
+        assert.ok(Math.abs(talking!.durationSeconds! - 2) < 0.1);
+      });
+
+      it("goes by what is in a file, not by its name", async () => {
+        await copyFile(path("talking.mp4"), path("talking.txt"));
+        assert.deepEqual(await probe("talking.txt"), await probe("talking.mp4"));
+        await copyFile(path("mono.wav"), path("nothing"));
+        assert.deepEqual(await probe("nothing"), await probe("mono.wav"));
+      });
+
+      it("takes a cover picture for no video", async () => {
+        for (const [name, codec] of [
+          ["cover.mp3", "copy"],
+          ["cover.m4a", "aac"],
+        ] as const) {
+          const streams = ["-map", "0", "-map", "1", "-c:v", "copy", "-c:a", codec];
+          await ffmpeg("-i", path("sound.mp3"), "-i", path("cover.png"), ...streams, ...cover, path(name));
+          const found = await probe(name);
+          assert.deepEqual([found?.hasSound, found?.hasVideo], [true, false], name);
+        }
+      });
+
+      it("reads what phones and browsers record", async () => {
+        const kinds = {
+          "voice.ogg": ["-c:a", "libopus"],
+          "voice.flac": [],
+          "voice.webm": ["-c:a", "libopus"],
+          "voice.m4a": ["-c:a", "aac"],
+          "voice.aac": ["-c:a", "aac"],
+          "voice.mkv": ["-c:a", "flac"],
+          "voice.aiff": [],
+          "voice.3gp": ["-c:a", "aac"],
+          "voice.ts": ["-c:a", "aac"],
+          "voice.amr": ["-ar", "8000", "-c:a", "libopencore_amrnb"],
+        };
+        for (const [name, codec] of Object.entries(kinds)) {
+          await ffmpeg("-i", path("mono.wav"), ...codec, path(name));
+          const found = await probe(name);
+          assert.deepEqual([found?.hasSound, found?.hasVideo], [true, false], name);
+          await toMp3(name);
+          assert.ok((await probe("out.mp3"))!.durationSeconds! > 1.4, name);
+        }
+      });
+
+      it("finds nothing in what is neither sound nor video", async () => {
+        await writeFile(path("text"), "Hello there.\n".repeat(1000));
+        await writeFile(path("page"), "<!doctype html><title>Not found</title>");
+        await writeFile(path("empty"), "");
+        await writeFile(path("zeros"), Buffer.alloc(100_000));
+        for (const name of ["text", "page", "empty", "zeros", "cover.png"]) assert.equal(await probe(name), undefined);
+      });
+
+      it("reads a file whatever it says about itself", async () => {
+        const comment = "a long story, ".repeat(200_000);
+        await writeFile(path("long.mp3"), Buffer.concat([id3(comment), await readFile(path("sound.mp3"))]));
+        const found = await probe("long.mp3");
+        assert.deepEqual([found?.hasSound, found?.hasVideo], [true, false]);
+      });
+    });
+
+    describe("of files that lead to others", () => {
+      const asked: string[] = [];
+      const server = createServer((request, response) => {
+        asked.push(request.url ?? "");
+        response.end();
+      });
+      let playlists: Record<string, string>;
+
+      before(async () => {
+        await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
+        const url = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
+        const hls = (target: string) =>
+          `#EXTM3U\n#EXT-X-VERSION:3\n#EXT-X-TARGETDURATION:2\n#EXTINF:1.5,\n${target}\n#EXT-X-ENDLIST\n`;
+        const { length } = await readFile(path("mono.wav"));
+        playlists = {
+          "list.m3u8": hls("sound.mp3"),
+          "list.mp3": hls("sound.mp3"),
+          "absolute.mp3": hls(path("sound.mp3")),
+          "remote.m3u8": hls(`${url}/sound.mp3`),
+          "list.ffconcat": "ffconcat version 1.0\nfile mono.wav\n",
+          "list.wav": "ffconcat version 1.0\nfile mono.wav\n",
+          "passwd.ffconcat": "ffconcat version 1.0\nfile /etc/passwd\n",
+          "remote.ffconcat": `ffconcat version 1.0\nfile ${url}/mono.wav\n`,
+          "session.sdp": "v=0\no=- 0 0 IN IP4 127.0.0.1\ns=x\nc=IN IP4 127.0.0.1\nt=0 0\nm=audio 5004 RTP/AVP 0\n",
+          "redirect.mov": `RTSPtext\n${url}/mono.wav\n`,
+          "list.asx": `<asx version="3.0"><entry><ref href="${url}/mono.wav"/></entry></asx>`,
+          "list.pls": `[playlist]\nFile1=${path("mono.wav")}\nLength1=${length}\n`,
+          "list.mpd": dash("sound.mp3"),
+        };
+        for (const [name, text] of Object.entries(playlists)) await writeFile(path(name), text);
+      });
+      after(() => new Promise((resolve) => server.close(resolve)));
+
+      it("would be followed by the same program, were it not told otherwise", async () => {
+        const [, ffprobe] = await programs(env);
+        for (const name of ["list.m3u8", "list.ffconcat"]) {
+          const args = ["-v", "error", "-show_entries", "stream=codec_type", "-of", "csv=p=0", path(name)];
+          const { stdout } = await promisify(execFile)(ffprobe!, args);
+          assert.match(stdout, /audio/, `${name} is no proof`);
+        }
+      });
+
+      it("opens none of them", async () => {
+        for (const name of Object.keys(playlists)) assert.equal(await probe(name), undefined, name);
+        assert.deepEqual(asked, []);
+      });
+
+      it("makes no sound of any", async () => {
+        for (const name of Object.keys(playlists)) {
+          await assert.rejects(toMp3(name, {}, `${name}.out.mp3`), { code: 1 }, name);
+          assert.equal(existsSync(path(`${name}.out.mp3`)), false, name);
+        }
+        assert.deepEqual(asked, []);
+      });
+
+      it("follows no reference out of a film", async () => {
+        // An entry of a MOV may name another file instead of holding its own data.
+        const film = await readFile(path("voice.m4a"));
+        const own = film.indexOf("url \0\0\0\x01", 0, "latin1");
+        assert.ok(own > 0);
+        film.write("alis", own, "latin1");
+        film[own + 7] = 0;
+        await writeFile(path("reference.mov"), film);
+        const found = await probe("reference.mov");
+        if (found !== undefined) await toMp3("reference.mov").catch(() => undefined);
+        assert.deepEqual(asked, []);
+      });
+    });
+
+    describe("toMp3", () => {
+      it("makes an MP3 at 44.1 kHz with the channels there are", async () => {
+        for (const [name, channels] of [
+          ["mono.wav", 1],
+          ["stereo.wav", 2],
+        ] as const) {
+          await toMp3(name);
+          assert.deepEqual(await soundOf(path("out.mp3")), { codec: "mp3", rate: "44100", channels });
+          assert.ok(Math.abs((await probe("out.mp3"))!.durationSeconds! - 1.5) < 0.1);
+        }
+      });
+
+      it("mixes to mono when that is wanted", async () => {
+        for (const name of ["mono.wav", "stereo.wav", "talking.mp4"]) {
+          await toMp3(name, { mono: true });
+          assert.deepEqual(await soundOf(path("out.mp3")), { codec: "mp3", rate: "44100", channels: 1 });
+        }
+      });
+
+      it("mixes more channels than an MP3 has to two", async () => {
+        const six = "aevalsrc=0.1|0.1|0.1|0.1|0.1|0.1:c=5.1:d=1";
+        await ffmpeg("-f", "lavfi", "-i", six, path("six.wav"));
+        await toMp3("six.wav");
+        assert.equal((await soundOf(path("out.mp3"))).channels, 2);
+      });
+
+      it("keeps the sound itself", async () => {
+        await toMp3("mono.wav", { mono: true });
+        const sound = await createMedia().decode(path("out.mp3"));
+        const loudest = sound.reduce((most, sample) => Math.max(most, Math.abs(sample)), 0);
+        assert.ok(loudest > 6000 && loudest < 10_000, `${loudest}`);
+        let crossings = 0;
+        for (let index = 1; index < sound.length; index += 1) {
+          if (sound[index - 1]! < 0 && sound[index]! >= 0) crossings += 1;
+        }
+        assert.ok(Math.abs(crossings / 1.5 - 440) < 20, `${crossings / 1.5} Hz`);
+      });
+
+      it("takes the sound track of a video, and nothing else of it", async () => {
+        await toMp3("talking.mp4");
+        const found = await probe("out.mp3");
+        assert.deepEqual([found?.format, found?.hasSound, found?.hasVideo], ["mp3", true, false]);
+        assert.ok(Math.abs(found!.durationSeconds! - 2) < 0.1);
+      });
+
+      it("cuts it off after the longest that is wanted", async () => {
+        await toMp3("stereo.wav", { maxSeconds: 0.5 });
+        assert.ok(Math.abs((await probe("out.mp3"))!.durationSeconds! - 0.5) < 0.1);
+        await toMp3("stereo.wav", { maxSeconds: 1.25 });
+        assert.ok(Math.abs((await probe("out.mp3"))!.durationSeconds! - 1.25) < 0.1);
+      });
+
+      it("drops what the file says about itself, and its cover", async () => {
+        const tags = ["-metadata", "title=secret", "-metadata:s:a:0", "language=deu", "-metadata", "comment=secret"];
+        const streams = ["-map", "0", "-map", "1", "-c", "copy"];
+        await ffmpeg("-i", path("sound.mp3"), "-i", path("cover.png"), ...streams, ...cover, ...tags, path("tags.mp3"));
+        const out = await toMp3("tags.mp3");
+        assert.ok((await readFile(path("tags.mp3"))).includes("secret"));
+        assert.ok(!out.includes("secret") && !out.includes("APIC") && !out.includes("PNG"));
+      });
+
+      it("replaces what was there, as a second attempt has to", async () => {
+        await writeFile(path("again.mp3"), "left over");
+        await toMp3("mono.wav", {}, "again.mp3");
+        assert.equal((await probe("again.mp3"))?.hasSound, true);
+      });
+
+      it("fails, with the program's words, where there is no sound", async () => {
+        for (const name of ["silent.mp4", "cover.png", "there-is-no-such-file"]) {
+          await assert.rejects(toMp3(name), (error: Error & { stderr?: string }) => {
+            assert.notEqual(error.stderr?.trim() ?? "", "");
+            return true;
+          });
+        }
+      });
+    });
+
+    async function toMp3(name: string, options: Partial<Mp3Options> = {}, target = "out.mp3"): Promise<Buffer> {
+      await tools.toMp3(path(name), path(target), { mono: false, maxSeconds: 60, signal, ...options });
+      return await readFile(path(target));
+    }
+  });
+}
+
+describe("where the media tools are", () => {
+  let folder: string;
+  let remove: () => Promise<void>;
+
+  beforeEach(async () => {
+    ({ folder, remove } = await makeFolder());
+  });
+  afterEach(() => remove());
+
+  /** A program that tells its name as the format of any file. */
+  async function program(path: string, mode = 0o755): Promise<string> {
+    await mkdir(join(path, ".."), { recursive: true });
+    await writeFile(path, `#!/bin/sh\necho '{"streams": [], "format": {"format_name": "${path}"}}'\n`, { mode });
+    return path;
+  }
+  const formatBy = async (paths: { ffprobePath: string | undefined }, folders: string[]) => {
+    const tools = await createMediaTools({ ...PACKAGED, ...paths }, { PATH: folders.join(delimiter) });
+    return (await tools.probe(ffprobeInstaller.path, signal))?.format;
+  };
+
+  it("is where the operator says, else first on the PATH, else in the package", async () => {
+    const configured = await program(join(folder, "own", "probe"));
+    const first = await program(join(folder, "first", "ffprobe"));
+    const second = await program(join(folder, "second", "ffprobe"));
+    const path = [join(folder, "nowhere"), join(first, ".."), join(second, "..")];
+    assert.equal(await formatBy({ ffprobePath: configured }, path), configured);
+    assert.equal(await formatBy({ ffprobePath: undefined }, path), first);
+    await chmod(first, 0o644);
+    assert.equal(await formatBy({ ffprobePath: undefined }, path), second);
+    assert.equal(await formatBy({ ffprobePath: undefined }, path.slice(0, 1)), undefined);
+  });
+
+  it("is no folder of that name", async () => {
+    await mkdir(join(folder, "first", "ffprobe"), { recursive: true });
+    const second = await program(join(folder, "second", "ffprobe"));
+    const path = [join(folder, "first"), join(folder, "second")];
+    assert.equal(await formatBy({ ffprobePath: undefined }, path), second);
+  });
+
+  it("is told apart from a file that is no sound when it is wrong", async () => {
+    const missing = join(folder, "missing");
+    const tools = await createMediaTools({ ffmpegPath: missing, ffprobePath: missing }, {});
+    await assert.rejects(tools.probe(ffprobeInstaller.path, signal), { code: "ENOENT" });
+    await assert.rejects(tools.toMp3("a", "b", { mono: true, maxSeconds: 1, signal }), { code: "ENOENT" });
+  });
+});
+
+describe("media tools that are not waited for any longer", () => {
+  let folder: string;
+  let remove: () => Promise<void>;
+  let controller: AbortController;
+  const path = (name: string) => join(folder, name);
+
+  beforeEach(async () => {
+    ({ folder, remove } = await makeFolder());
+    controller = new AbortController();
+  });
+  afterEach(() => remove());
+
+  /** A program that writes down its process id before it becomes `command`. */
+  async function recorded(command: string): Promise<string> {
+    await writeFile(
+      path("program"),
+      `#!/bin/sh\necho $$ > '${path("pid.new")}'\nmv '${path("pid.new")}' '${path("pid")}'\nexec ${command}\n`,
+    );
+    await chmod(path("program"), 0o755);
+    return path("program");
+  }
+
+  const pid = () =>
+    eventually("the program runs", async () => {
+      const text = await readFile(path("pid"), "utf8").catch(() => "");
+      return text === "" ? undefined : Number(text);
+    });
+
+  const gone = (id: number) =>
+    eventually("the program ended", () => {
+      try {
+        process.kill(id, 0);
+        return undefined;
+      } catch (error) {
+        assert.equal((error as NodeJS.ErrnoException).code, "ESRCH");
+        return true;
+      }
+    });
+
+  it("ends ffmpeg at once", async () => {
+    // An hour of silence, which takes no room on the disk.
+    const silence = wavOf(new Int16Array(0), 2);
+    const bytes = SAMPLE_RATE * 4 * 3600;
+    silence.writeUInt32LE(36 + bytes, 4);
+    silence.writeUInt32LE(bytes, 40);
+    await writeFile(path("hour.wav"), silence);
+    await truncate(path("hour.wav"), silence.length + bytes);
+    const ffmpegPath = await recorded(`'${ffmpegInstaller.path}' "$@"`);
+    const tools = await createMediaTools({ ...PACKAGED, ffmpegPath }, { PATH: "" });
+    assert.equal((await tools.probe(path("hour.wav"), signal))?.durationSeconds, 3600);
+
+    const options = { mono: false, maxSeconds: 3600, signal: controller.signal };
+    const running = assert.rejects(tools.toMp3(path("hour.wav"), path("out.mp3"), options), { name: "AbortError" });
+    const id = await pid();
+    await eventually("ffmpeg writes", async () => {
+      const size = await stat(path("out.mp3")).then(
+        (found) => found.size,
+        () => 0,
+      );
+      return size > 0 || undefined;
+    });
+    controller.abort();
+    await running;
+    await gone(id);
+    // It was stopped on the way.
+    assert.ok(((await tools.probe(path("out.mp3"), signal))?.durationSeconds ?? 0) < 3600);
+  });
+
+  it("ends ffprobe at once, and does not take that for an answer", async () => {
+    const ffprobePath = await recorded("sleep 600");
+    const tools = await createMediaTools({ ...PACKAGED, ffprobePath }, {});
+    const reason = new Error("the job was cancelled");
+    const running = assert.rejects(tools.probe(path("any"), controller.signal), reason);
+    const id = await pid();
+    controller.abort(reason);
+    await running;
+    await gone(id);
+  });
+
+  it("starts nothing after that", async () => {
+    const program = await recorded("sleep 600");
+    const tools = await createMediaTools({ ffmpegPath: program, ffprobePath: program }, {});
+    controller.abort();
+    await assert.rejects(tools.probe(path("any"), controller.signal), { name: "AbortError" });
+    const options = { mono: true, maxSeconds: 1, signal: controller.signal };
+    await assert.rejects(tools.toMp3(path("any"), path("out.mp3"), options), { name: "AbortError" });
+    assert.equal(existsSync(path("pid")), false);
+  });
+});
+
+const cover = ["-disposition:v:0", "attached_pic"];
+
+/** The paths of ffmpeg and ffprobe that the tools take in an environment. */
+async function programs(env: NodeJS.ProcessEnv): Promise<string[]> {
+  return [
+    ["ffmpeg", ffmpegInstaller.path],
+    ["ffprobe", ffprobeInstaller.path],
+  ].map(([name, installed]) => {
+    const found = (env.PATH ?? "").split(delimiter).map((folder) => join(folder, name!));
+    return found.find((path) => env.PATH !== "" && existsSync(path)) ?? installed!;
+  });
+}
+
+async function soundOf(file: string) {
+  const args = ["-v", "error", "-show_entries", "stream=codec_name,sample_rate,channels", "-of", "json", file];
+  const { stdout } = await promisify(execFile)(ffprobeInstaller.path, args);
+  const { streams } = JSON.parse(stdout) as {
+    streams: { codec_name: string; sample_rate: string; channels: number }[];
+  };
+  assert.equal(streams.length, 1);
+  const { codec_name: codec, sample_rate: rate, channels } = streams[0]!;
+  return { codec, rate, channels };
+}
+
+/** A tag of an MP3 (ID3v2.4) with a comment in it. */
+function id3(comment: string): Buffer {
+  const sevenBits = (size: number) => Buffer.from([21, 14, 7, 0].map((shift) => (size >> shift) & 127));
+  const text = Buffer.concat([Buffer.from("\x00comment\x00", "latin1"), Buffer.from(comment, "latin1")]);
+  const frame = Buffer.concat([Buffer.from("TXXX"), sevenBits(text.length), Buffer.alloc(2), text]);
+  return Buffer.concat([Buffer.from("ID3\x04\x00\x00", "latin1"), sevenBits(frame.length), frame]);
+}
+
+/** A presentation of DASH with one file. */
+function dash(file: string): string {
+  const representation = `<Representation id="1" bandwidth="1"><BaseURL>${file}</BaseURL></Representation>`;
+  const period = `<Period><AdaptationSet mimeType="audio/mpeg">${representation}</AdaptationSet></Period>`;
+  return `<?xml version="1.0"?><MPD xmlns="urn:mpeg:dash:schema:mpd:2011" type="static">${period}</MPD>`;
+}
