@@ -13,6 +13,14 @@ interface ListedFile {
 
 /** More than a text that is put into Temporal. */
 const LONG_TEXT = Array.from({ length: 1500 }, (_, index) => `Sentence number ${index} of many.`).join(" ");
+const ID3_HEADER_BYTES = 10;
+
+/** Through a pipe, ffmpeg cannot go back over 32 KiB to write how long the tag has become. */
+function withTagLength(mp3: Buffer): Buffer {
+  const length = mp3.indexOf(Buffer.from([0xff, 0xf3])) - ID3_HEADER_BYTES;
+  for (const [index, shift] of [21, 14, 7, 0].entries()) mp3[6 + index] = (length >> shift) & 0x7f;
+  return mp3;
+}
 
 describe("a whisper job, end to end", () => {
   let stack: TestStack;
@@ -50,8 +58,8 @@ describe("a whisper job, end to end", () => {
 
   /** An MP3 of a second that a simulated voice made, as far as its tags say. */
   async function publishSpeech(name: string, text: string): Promise<string> {
-    const body = new Uint8Array(await createMedia().encodeMp3(new Int16Array(16_000), text));
-    await fetch(sample(name), { method: "POST", body });
+    const speech = withTagLength(await createMedia().encodeMp3(new Int16Array(16_000), text));
+    await fetch(sample(name), { method: "POST", body: new Uint8Array(speech) });
     return sample(name);
   }
 
@@ -143,8 +151,8 @@ describe("a whisper job, end to end", () => {
     const url = await publishSpeech("long.mp3", LONG_TEXT);
     const id = await submit({ audio_url: url, notify_url: hook("long") });
     await stack.untilState(id, "success");
-    assert.equal(await textOf(id), LONG_TEXT);
-    assert.equal((await webhookOf("long")).text, LONG_TEXT);
+    assert.ok((await textOf(id)) === LONG_TEXT, "the text is another one");
+    assert.ok((await webhookOf("long")).text === LONG_TEXT, "the webhook has another text");
     await stack.untilClosed(id);
     const { historySize = Number.NaN } = await stack.client.workflow.getHandle(ids.job(id)).describe();
     assert.ok(historySize < LONG_TEXT.length, `the history has ${historySize} bytes`);
@@ -159,17 +167,6 @@ describe("a whisper job, end to end", () => {
     await stack.untilState(id, "success");
     assert.equal(await stack.untilClosed(id), "COMPLETED");
     assert.equal(await isInHistory(ids.job(id), "A few words."), true);
-  });
-
-  it("fails when the app answers with an error as its transcript", async () => {
-    stack.simulator.fault({ service: "whisper", action: "render_error", times: 1 });
-    const id = await submit({ notify_url: hook("error") });
-    const { error, files } = await stack.untilState(id, "failed");
-    assert.equal(error, "the transcription failed: a fault of the simulator");
-    assert.deepEqual(files, []);
-    assert.deepEqual((await stack.get(`/result/${id}`)).body, { id, status: "failed", error });
-    assert.deepEqual(await webhookOf("error"), { id, status: "failed", error });
-    assert.equal(await stack.untilClosed(id), "FAILED");
   });
 
   for (const [what, fault, runsMade] of [
@@ -208,5 +205,16 @@ describe("a whisper job, end to end", () => {
     assert.equal(following.node, cancelled.node);
     assert.equal(stack.simulator.instances().length, 1, "one instance did all of it");
     assert.deepEqual(await stack.storedInputs(id), []);
+  });
+
+  it("fails when the app answers with an error as its transcript", async () => {
+    stack.simulator.fault({ service: "whisper", action: "render_error", times: 1 });
+    const id = await submit({ notify_url: hook("error") });
+    const { error, files } = await stack.untilState(id, "failed");
+    assert.equal(error, "the transcription failed: a fault of the simulator");
+    assert.deepEqual(files, []);
+    assert.deepEqual((await stack.get(`/result/${id}`)).body, { id, status: "failed", error });
+    assert.deepEqual(await webhookOf("error"), { id, status: "failed", error });
+    assert.equal(await stack.untilClosed(id), "FAILED");
   });
 });
