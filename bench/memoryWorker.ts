@@ -113,5 +113,15 @@ function jobOf(audioUrl: string) {
 function leaseOf(node: string): Lease {
   const nodeUrl = config.comput3.nodeUrlTemplate.replace("{node}", node);
   const expiresAt = Date.now() + 3_600_000;
-  return { leaseId: "lease", jobId: "job", gpuId: "gpu", gpuType: "media:fast", node, nodeUrl, expiresAt };
+  return {
+    leaseId: "lease",
+    jobId: "job",
+    gpuId: "gpu",
+    gpuType: "media:fast",
+    node,
+    nodeUrl,
+    expiresAt,
+    grantedAt: Date.now(),
+    before: { kind: "idle", ms: 0 },
+  };
 }

@@ -101,8 +101,12 @@ export interface GpuConfig {
 }
 
 export interface PoolConfig {
+  /** Instances that are kept warm, job or no job; none when left out. */
+  min?: number | undefined;
   /** Instances at one time. */
   max: number;
+  /** Money per hour; without it only seconds are counted. */
+  rate?: number | undefined;
 }
 
 export interface JobsConfig {
@@ -232,11 +236,15 @@ const list = z.string().transform((text) =>
 const url = z.url({ protocol: /^https?$/ }).transform((text) => text.replace(/\/+$/, ""));
 const text = z.string().min(1);
 const pools = z.string().transform((value, context): Record<string, PoolConfig> => {
-  const shape = z.record(z.string(), z.object({ max: count }));
+  const pool = z.object({ min: count.optional(), max: count, rate: z.number().nonnegative().optional() });
+  const shape = z.record(z.string(), pool);
   try {
     return shape.parse(JSON.parse(value));
   } catch {
-    context.addIssue({ code: "custom", message: 'must be JSON like {"media:fast": {"max": 4}}' });
+    context.addIssue({
+      code: "custom",
+      message: 'must be JSON like {"media:fast": {"min": 0, "max": 4, "rate": 0.5}}',
+    });
     return z.NEVER;
   }
 });
@@ -276,6 +284,7 @@ const environmentSchema = z.object({
   COMFYUI_URL_TEMPLATE: text.default("https://ui-{node}"),
 
   GPU_PROVIDER: z.enum(["comput3", "simulator"]).optional(),
+  GPU_MIN: count.default(0),
   MAX_GPUS: count.min(1).default(4),
   GPU_POOLS: pools.optional(),
   GPU_IDLE_TIMEOUT: seconds.default(300),
@@ -386,7 +395,7 @@ function withFiles(env: Record<string, string | undefined>) {
 }
 
 function toConfig(env: Environment): Config {
-  const max = env.MAX_GPUS;
+  const { GPU_MIN: min, MAX_GPUS: max } = env;
   return {
     api: {
       host: env.HOST ?? (env.C3_RENDER_API_KEY === undefined ? "127.0.0.1" : "0.0.0.0"),
@@ -414,7 +423,7 @@ function toConfig(env: Environment): Config {
     },
     gpu: {
       provider: env.GPU_PROVIDER ?? (env.C3_API_KEY === undefined ? undefined : "comput3"),
-      pools: { "media:fast": { max }, [env.VISION_POOL]: { max }, ...env.GPU_POOLS },
+      pools: { "media:fast": { min, max }, [env.VISION_POOL]: { max }, ...env.GPU_POOLS },
       idleTimeoutMs: env.GPU_IDLE_TIMEOUT * SECOND,
       lifetimeMs: env.DEFAULT_GPU_LAUNCH * SECOND,
       replaceAfterMs: env.DEFAULT_GPU_REPLACE * SECOND,

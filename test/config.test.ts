@@ -20,7 +20,10 @@ describe("the configuration", () => {
     const config = loadConfig({});
     assert.equal(config.api.port, 5000);
     assert.equal(config.api.host, "127.0.0.1");
-    assert.deepEqual(config.gpu.pools, { "media:fast": { max: 4 } });
+    assert.deepEqual(config.gpu.pools, {
+      "media:fast": { min: 0, max: 4 },
+      "ollama_webui:fast": { max: 4 },
+    });
     assert.equal(config.gpu.idleTimeoutMs, 300_000);
     assert.deepEqual(config.gpu.launchRetryMs, [5000, 15_000, 30_000, 45_000, 60_000]);
     assert.deepEqual(config.webhook.retryDelaysMs, [5000, 5000, 5000, 5000]);

@@ -12,7 +12,7 @@ import * as messages from "../workflows/messages.ts";
 import { ids, taskQueues } from "../workflows/names.ts";
 import type { RenderJobInput } from "../workflows/renderJob.ts";
 import type { createSignals } from "./signals.ts";
-import { poolSettings } from "./starts.ts";
+import { limitsOf, poolSettings } from "./starts.ts";
 
 interface ReconcilerDeps {
   client: Client;
@@ -124,13 +124,14 @@ export function createReconcile({ client, comput3, config, signals, removeInputs
     jobs: ReadonlyMap<string, Waiting | undefined>,
   ): Promise<void> {
     const pool = await poolStatus(type);
-    const known = new Set([...(pool?.queue ?? []), ...(pool?.gpus ?? []).flatMap((gpu) => gpu.lease?.jobId ?? [])]);
+    const queued = (pool?.queue ?? []).map(({ jobId }) => jobId);
+    const known = new Set([...queued, ...(pool?.gpus ?? []).flatMap((gpu) => gpu.lease?.jobId ?? [])]);
     const waiting = [...jobs].filter(([jobId, wish]) => wish?.gpuType === type && !known.has(jobId));
     const missingJobs = await stillWaiting(waiting.map(([jobId]) => jobId));
-    const unlisted = (pool?.queue ?? []).filter((jobId) => !jobs.has(jobId));
+    const unlisted = queued.filter((jobId) => !jobs.has(jobId));
     const goneJobs = await closedJobs(unlisted);
     if (pool === undefined && gpus.length === 0 && missingJobs.length === 0) return;
-    const census: Census = { at, limits: { max: config.gpu.pools[type]?.max ?? 0 }, gpus, missingJobs, goneJobs };
+    const census: Census = { at, limits: limitsOf(config.gpu.pools[type]), gpus, missingJobs, goneJobs };
     await client.workflow.signalWithStart<typeof gpuPool, [Census]>("gpuPool", {
       workflowId: ids.pool(type),
       taskQueue: taskQueues.main,
@@ -149,7 +150,7 @@ export function createReconcile({ client, comput3, config, signals, removeInputs
       return await client.withDeadline(Date.now() + QUERY_TIMEOUT_MS, () => handle.query(messages.poolStatus));
     } catch (error) {
       log.warn("the pool did not answer", { type, error: String(error) });
-      return { type, limits: { max: 0 }, paused: false, queue: [], gpus: [] };
+      return { type, limits: { min: 0, max: 0 }, paused: false, queue: [], gpus: [] };
     }
   }
 

@@ -1,5 +1,6 @@
 import type { Client } from "@temporalio/client";
-import type { Config } from "../config.ts";
+import type { Config, PoolConfig } from "../config.ts";
+import type { PoolLimits } from "../gpus/types.ts";
 import type { PoolSettings } from "../workflows/gpuPool.ts";
 import { censusWanted } from "../workflows/messages.ts";
 import { ids, taskQueues } from "../workflows/names.ts";
@@ -8,7 +9,12 @@ import type { reconcileGpus } from "../workflows/reconcileGpus.ts";
 /** What a pool is started with. */
 export function poolSettings(config: Config, gpuType: string): PoolSettings {
   const { preLaunchMs, lifetimeMs, poolLingerMs: lingerMs, pools } = config.gpu;
-  return { limits: { max: pools[gpuType]?.max ?? 0 }, preLaunchMs, lifetimeMs, lingerMs };
+  return { limits: limitsOf(pools[gpuType]), preLaunchMs, lifetimeMs, lingerMs };
+}
+
+/** The limits of a pool; a type that is not configured has none of its own. */
+export function limitsOf(pool: PoolConfig | undefined): PoolLimits {
+  return { min: pool?.min ?? 0, max: pool?.max ?? 0 };
 }
 
 /** Makes the reconciler look now; starts it if it is not there. */

@@ -22,7 +22,6 @@ export function createQueuePosition({ client, log }: Pick<ApiDeps, "client" | "l
     }
   });
   return async (gpuType, jobId) => {
-    const index = (await queueOf(gpuType)).indexOf(jobId);
-    return index < 0 ? undefined : index + 1;
+    return (await queueOf(gpuType)).find((job) => job.jobId === jobId)?.position;
   };
 }

@@ -14,7 +14,7 @@ export interface PromptRun {
   graph: Graph;
   /** A canonical lower-case UUID; the same one for every attempt at this run. Older servers make their own. */
   promptId: string;
-  /** What the output file's name starts with. No other run has it, so the run is known by it, too. */
+  /** What the output file's name starts with, or holds. No other run has it, so the run is known by it, too. */
   filePrefix: string;
   /** Between two looks while no event comes. */
   pollMs: number;
@@ -98,14 +98,15 @@ async function find(comfy: ComfyUi, run: PromptRun): Promise<Found> {
 }
 
 function isOurs({ promptId, filePrefix }: PromptRun) {
-  const quoted = JSON.stringify(filePrefix);
-  return ({ id, graph }: { id: string; graph: unknown }) => id === promptId || JSON.stringify(graph).includes(quoted);
+  // An operator's graph may put a folder before it, or more behind it.
+  return ({ id, graph }: { id: string; graph: unknown }) =>
+    id === promptId || JSON.stringify(graph).includes(filePrefix);
 }
 
 function videoOf({ state, error, files }: HistoryEntry, { filePrefix }: PromptRun): OutputFile {
   switch (state) {
     case "success": {
-      const video = files.find(({ filename }) => filename.startsWith(filePrefix));
+      const video = files.find(({ filename }) => filename.includes(filePrefix));
       if (video === undefined) throw new ModelFailure("failed", "ComfyUI ended without a video");
       return video;
     }

@@ -82,13 +82,25 @@ async function* lines<T>(node: OllamaNode, path: string, body: object, schema: z
     });
     if (!response.ok) throw refusalOf(response.status, await response.text());
     if (response.body === null) return;
-    for await (const line of createInterface({ input: Readable.fromWeb(response.body) })) {
-      if (line.trim() !== "") yield schema.parse(JSON.parse(line));
-    }
+    yield* parsed(Readable.fromWeb(response.body), schema);
   } catch (error) {
     if (signal.aborted) throw new ModelAborted(true, { cause: error });
     if (error instanceof ModelFailure || error instanceof ModelMissing) throw error;
     throw new ModelFailure("transport", `the model could not be reached: ${reasonOf(error)}`, { cause: error });
+  }
+}
+
+/** Ends with the connection, whichever way it is left. */
+async function* parsed<T>(body: Readable, schema: z.ZodType<T>): AsyncGenerator<T> {
+  const reader = createInterface({ input: body });
+  // What goes wrong after the last line that was wanted would otherwise end the process.
+  reader.on("error", () => undefined);
+  try {
+    for await (const line of reader) {
+      if (line.trim() !== "") yield schema.parse(JSON.parse(line));
+    }
+  } finally {
+    body.destroy();
   }
 }
 

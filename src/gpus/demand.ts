@@ -1,6 +1,23 @@
+import type { JobSpec } from "../jobs/job.ts";
 import type { ModelStep } from "../jobs/steps.ts";
 
 const CHARACTERS_PER_SECOND = 14;
+
+/** Jobs of one kind take about equally long, in relation to what they are expected to take. */
+export function kindOf(job: JobSpec): string {
+  switch (job.type) {
+    case "whisper":
+    case "analyze":
+      return `${job.type} ${job.input.model}`;
+    case "portrait":
+      return "speech" in job.input.sound ? "portrait with speech" : "portrait";
+    case "csm":
+    case "lipsync":
+      return job.type;
+    default:
+      return job satisfies never;
+  }
+}
 
 /**
  * How long a job is expected to hold a GPU, in seconds: rough figures, of use for ordering and for keeping jobs

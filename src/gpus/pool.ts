@@ -122,7 +122,7 @@ export function statusOf(pool: PoolState, order: readonly QueuedJob[]): PoolStat
     type: pool.type,
     limits: pool.limits,
     paused: pool.paused,
-    queue: order.map((job) => job.jobId),
+    queue: order.map(({ jobId }, index) => ({ jobId, position: index + 1, waitingFor: "gpu_busy" })),
     gpus: pool.gpus.map(({ sequence: _sequence, request: _request, ...view }) => view),
   };
 }

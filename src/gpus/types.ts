@@ -16,8 +16,12 @@ export interface LeaseRequest {
   priority: Priority;
   /** Epoch milliseconds. */
   completeBy: number;
-  /** How long the job is expected to hold the GPU. */
+  /** What is run, such as `csm` or `whisper medium`: service times are learnt per kind. */
+  kind: string;
+  /** How long the job is expected to hold the GPU, as far as its inputs tell. */
   expectedSeconds: number;
+  /** The tenant's share of the GPUs, in relation to that of others; 1 is usual. */
+  weight: number;
 }
 
 /** Which job a lease belongs to. */
@@ -37,12 +41,20 @@ export interface Lease extends Assignment {
   nodeUrl: string;
   /** Epoch milliseconds at which the provider ends the instance. */
   expiresAt: number;
+  /** Epoch milliseconds; what the job pays for begins here. */
+  grantedAt: number;
+  /** The time before the lease that is charged to it: the boot, or the idle time since the last one. */
+  before: { kind: "boot" | "idle"; ms: number };
+  /** Money per hour; absent when it is not known. */
+  ratePerHour?: number;
 }
 
 /** What the job says of the node when it gives the lease back. */
 export type LeaseOutcome =
-  /** Nothing of the job runs on the node any more. */
-  | "ok"
+  /** The job's run ended well. */
+  | "completed"
+  /** It did not, but nothing of it runs on the node any more. */
+  | "clean"
   /** The node failed the job, or the job's run could not be seen to have ended: retire the instance. */
   | "suspect";
 
@@ -64,6 +76,21 @@ export interface GpuView {
   lease?: Assignment;
   /** Why it stops or was lost. */
   reason?: string;
+  /** What it was paid for so far; absent until launched. */
+  usage?: GpuUsage;
+}
+
+/** Where the time of an instance went. Boot, busy and idle add up to what was paid once it has stopped. */
+export interface GpuUsage {
+  /** Epoch milliseconds at which the provider began to count. */
+  paidFrom: number;
+  bootMs: number;
+  busyMs: number;
+  idleMs: number;
+  /** Leases so far. */
+  jobs: number;
+  /** Money per hour; absent when it is not known. */
+  ratePerHour?: number;
 }
 
 export interface GpuChange extends GpuView {
@@ -71,12 +98,16 @@ export interface GpuChange extends GpuView {
   sequence: number;
   /** The lease that ended: its job has been told, or gave it back. */
   released?: string;
+  /** With `released`: the run ended well after so many seconds, which tell how long such runs take. */
+  servedSeconds?: number;
   /** An assignment that was not taken: its job goes back into the queue. */
   refused?: string;
 }
 
 /** Limits of a pool, from configuration or an operator. */
 export interface PoolLimits {
+  /** Instances that are kept warm, job or no job. */
+  min: number;
   /** Instances at one time. */
   max: number;
 }
@@ -98,7 +129,21 @@ export interface PoolStatus {
   type: string;
   limits: PoolLimits;
   paused: boolean;
-  /** Job ids in the order in which they will be served. */
-  queue: string[];
+  /** In the order in which they will be served. */
+  queue: JobOutlook[];
   gpus: GpuView[];
+}
+
+/** Why a job that waits does not run yet. */
+export const waitingReasons = ["gpu_starting", "gpu_busy", "provider_unavailable", "gpu_limit", "paused"] as const;
+export type WaitingReason = (typeof waitingReasons)[number];
+
+/** What a waiting job may expect. */
+export interface JobOutlook {
+  jobId: string;
+  /** 1 is next. */
+  position: number;
+  waitingFor: WaitingReason;
+  /** Until it starts, by estimate; absent when nothing can be said. */
+  etaSeconds?: number;
 }

@@ -9,8 +9,8 @@ import {
 } from "@temporalio/workflow";
 import type { Activities } from "../activities/index.ts";
 import type { PreparedInput, StoredText } from "../activities/types.ts";
-import { expectedSeconds } from "../gpus/demand.ts";
-import type { Lease, LeaseOutcome } from "../gpus/types.ts";
+import { expectedSeconds, kindOf } from "../gpus/demand.ts";
+import type { Lease, LeaseOutcome, LeaseRequest } from "../gpus/types.ts";
 import { failureTypes } from "../jobs/failureTypes.ts";
 import type { JobEnding, JobResult, JobSpec, StoredFile } from "../jobs/job.ts";
 import { stepsOf } from "../jobs/steps.ts";
@@ -84,7 +84,16 @@ export function createGpuClaim({ job, gpuType, settings, record, end }: ClaimOpt
     const { tenant, priority, completeBy } = job;
     const soundSeconds = inputs.find(({ name }) => name === "audio")?.durationSeconds;
     const expected = expectedSeconds(steps.slice(done.length), soundSeconds);
-    const request = { jobId: job.id, attempt, tenant, priority, completeBy, expectedSeconds: expected };
+    const request: LeaseRequest = {
+      jobId: job.id,
+      attempt,
+      tenant,
+      priority,
+      completeBy,
+      kind: kindOf(job),
+      expectedSeconds: expected,
+      weight: 1,
+    };
     waiting = true;
     record.waitsFor({ gpuType, request });
     record.update({ stage: "waiting" }, "waiting for a GPU");
@@ -139,11 +148,11 @@ export function createGpuClaim({ job, gpuType, settings, record, end }: ClaimOpt
         () => end(overrun(lease, startedAt)),
         () => scope.run(() => runAndUpload(lease, inputs, node)),
       );
-      outcome = "ok";
+      outcome = "completed";
       return { result };
     } catch (error) {
       const endedFromOutside = record.ending !== undefined && (!node.busy || leftNodeIdle(error));
-      if (endedFromOutside || failureType(error) === failureTypes.modelRefused) outcome = "ok";
+      if (endedFromOutside || failureType(error) === failureTypes.modelRefused) outcome = "clean";
       if (loss !== undefined && record.ending === undefined) return { loss };
       throw error;
     } finally {
@@ -236,7 +245,7 @@ export function createGpuClaim({ job, gpuType, settings, record, end }: ClaimOpt
     },
     async settle() {
       for (let lease = unwanted.shift(); lease !== undefined; lease = unwanted.shift()) {
-        await signals.releaseLease({ gpuId: lease.gpuId, leaseId: lease.leaseId, outcome: "ok" });
+        await signals.releaseLease({ gpuId: lease.gpuId, leaseId: lease.leaseId, outcome: "clean" });
       }
     },
   };

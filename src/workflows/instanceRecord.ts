@@ -60,7 +60,8 @@ export function createInstanceRecord(
       view = { ...view, state: "leased", since: Date.now(), lease };
       show();
       const { node = "", expiresAt } = view;
-      const granted = { ...lease, gpuId, gpuType: type, node, expiresAt };
+      const before = { kind: "idle", ms: 0 } as const;
+      const granted = { ...lease, gpuId, gpuType: type, node, expiresAt, grantedAt: Date.now(), before };
       return await deliver("leaseGranted", signals.grantLease({ lease: granted }));
     },
     async tellHolder(lease, reason, nodeFault) {

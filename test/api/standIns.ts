@@ -20,7 +20,8 @@ export async function rendering(view: JobView): Promise<void> {
 }
 
 /** A pool that says its queue. */
-export async function queueing(queue: string[]): Promise<void> {
-  setHandler(poolStatus, () => ({ type: "test", limits: { max: 1 }, paused: false, queue, gpus: [] }));
+export async function queueing(jobIds: string[]): Promise<void> {
+  const queue = jobIds.map((jobId, index) => ({ jobId, position: index + 1, waitingFor: "gpu_busy" as const }));
+  setHandler(poolStatus, () => ({ type: "test", limits: { min: 0, max: 1 }, paused: false, queue, gpus: [] }));
   await condition(() => false);
 }

@@ -14,7 +14,9 @@ function request(jobId: string, overrides: Partial<LeaseRequest> = {}): LeaseReq
     tenant: "default",
     priority: "normal",
     completeBy: NOW + 600_000,
+    kind: "csm",
     expectedSeconds: 10,
+    weight: 1,
     ...overrides,
   };
 }
@@ -28,7 +30,7 @@ function poolWith({
   gpus?: Partial<PoolGpu>[];
   max?: number;
 }) {
-  const pool: PoolState = { ...createPool("media:fast", { max }, NOW), censusAt: NOW };
+  const pool: PoolState = { ...createPool("media:fast", { min: 0, max }, NOW), censusAt: NOW };
   for (const job of jobs) addRequest(pool, job, NOW);
   gpus.forEach((gpu, index) => {
     const view = { type: "media:fast", since: NOW, startedAt: NOW, expiresAt: NOW + 7_200_000, sequence: 1 };

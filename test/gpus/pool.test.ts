@@ -15,7 +15,16 @@ const lease = { leaseId: "a/1@gpu-1", jobId: "a" };
 
 function request(jobId: string, attempt = 1): LeaseRequest {
   const completeBy = NOW + 600_000;
-  return { jobId, attempt, tenant: "default", priority: "normal", completeBy, expectedSeconds: 10 };
+  return {
+    jobId,
+    attempt,
+    tenant: "default",
+    priority: "normal",
+    completeBy,
+    kind: "csm",
+    expectedSeconds: 10,
+    weight: 1,
+  };
 }
 
 function change(state: GpuChange["state"], sequence: number, more: Partial<GpuChange> = {}): GpuChange {
@@ -25,7 +34,7 @@ function change(state: GpuChange["state"], sequence: number, more: Partial<GpuCh
 
 /** A pool whose only GPU was assigned to job a. */
 function assignedPool(): PoolState {
-  const pool = createPool("media:fast", { max: 4 }, NOW);
+  const pool = createPool("media:fast", { min: 0, max: 4 }, NOW);
   addRequest(pool, request("a"), NOW);
   applyChange(pool, change("idle", 1));
   confirmAssignment(pool, "gpu-1", lease, NOW);
@@ -37,7 +46,7 @@ const states = (pool: PoolState) => pool.gpus.map((gpu) => gpu.state);
 
 describe("what a pool knows", () => {
   it("takes a request once, however often it comes", () => {
-    const pool = createPool("media:fast", { max: 4 }, NOW);
+    const pool = createPool("media:fast", { min: 0, max: 4 }, NOW);
     addRequest(pool, request("a"), NOW);
     addRequest(pool, request("a"), NOW + 5);
     assert.deepEqual(queued(pool), ["a"]);
@@ -83,7 +92,7 @@ describe("what a pool knows", () => {
   });
 
   it("forgets a withdrawn job", () => {
-    const pool = createPool("media:fast", { max: 4 }, NOW);
+    const pool = createPool("media:fast", { min: 0, max: 4 }, NOW);
     addRequest(pool, request("a"), NOW);
     withdrawRequest(pool, "a");
     assert.deepEqual(queued(pool), []);
@@ -94,7 +103,11 @@ describe("what a pool knows", () => {
     addRequest(pool, request("gone"), NOW);
     const at = NOW + 60_000;
     const unknown = { ...change("idle", 0), gpuId: "gpu-2" };
-    applyCensus(pool, { at, limits: { max: 2 }, gpus: [unknown], missingJobs: [request("b")], goneJobs: ["gone"] }, at);
+    applyCensus(
+      pool,
+      { at, limits: { min: 0, max: 2 }, gpus: [unknown], missingJobs: [request("b")], goneJobs: ["gone"] },
+      at,
+    );
     assert.deepEqual(
       pool.gpus.map((gpu) => gpu.gpuId),
       ["gpu-2"],
@@ -105,7 +118,7 @@ describe("what a pool knows", () => {
 
   it("does not believe a census against what happened after it", () => {
     const pool = assignedPool();
-    applyCensus(pool, { at: NOW + 1, limits: { max: 4 }, gpus: [], missingJobs: [], goneJobs: [] }, NOW + 1);
+    applyCensus(pool, { at: NOW + 1, limits: { min: 0, max: 4 }, gpus: [], missingJobs: [], goneJobs: [] }, NOW + 1);
     assert.deepEqual(states(pool), ["leased"]);
   });
 });

@@ -4,7 +4,7 @@ import { readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { crc32, deflateSync } from "node:zlib";
 import fc from "fast-check";
-import sharp, { type Sharp } from "sharp";
+import sharp, { type Colour, type Sharp } from "sharp";
 import { ImageError, type ImageOptions, prepareImage, readImageSize } from "../../src/media/images.ts";
 import { makeFolder } from "./support.ts";
 
@@ -14,7 +14,7 @@ const asPicture: ImageOptions = { maxPixels: MAX_PIXELS, box: { width: 2048, hei
 
 const RED = { r: 255, g: 0, b: 0 };
 const BLUE = { r: 0, g: 0, b: 255 };
-const solid = (width: number, height: number, background: sharp.Colour) =>
+const solid = (width: number, height: number, background: Colour) =>
   sharp({ create: { width, height, channels: 4, background } });
 
 describe("prepareImage", () => {

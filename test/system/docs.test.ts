@@ -32,7 +32,11 @@ describe("the examples of docs/api.md", async () => {
         .replaceAll("http://127.0.0.1:5050", stack.simulator.url);
       const { stdout } = await promisify(execFile)("bash", ["-eu", "-c", script], { cwd: folder, timeout: 60_000 });
       assert.ok(!ERROR.test(stdout), `${script}\n${stdout}`);
-      ids.push(...[...stdout.matchAll(/"(?:job_)?id":"([0-9a-f-]{36})","status":"(?:queued|submitted)"/g)].map(([, id = ""]) => id));
+      ids.push(
+        ...[...stdout.matchAll(/"(?:job_)?id":"([0-9a-f-]{36})","status":"(?:queued|submitted)"/g)].map(
+          ([, id = ""]) => id,
+        ),
+      );
     }
     assert.ok((await stat(join(folder, "speech.mp3"))).size > 1000);
     for (const id of new Set(ids)) await stack.untilState(id, "success");

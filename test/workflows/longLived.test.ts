@@ -49,7 +49,9 @@ describe("long-lived workflows", () => {
       tenant: "default",
       priority: "normal" as const,
       completeBy: Date.now() + 3_600_000,
+      kind: "csm",
       expectedSeconds: 5,
+      weight: 1,
     }));
     await Promise.all(wishes.map((wish) => pool.signal(requestLease, wish)));
     const queue = await eventually("all are queued", async () => {

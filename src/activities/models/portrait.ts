@@ -1,13 +1,14 @@
 import { ApplicationFailure, log } from "@temporalio/activity";
-import { createComfyUi } from "../../clients/comfyui.ts";
+import { ComfyRefused, createComfyUi } from "../../clients/comfyui.ts";
 import { runPrompt } from "../../clients/comfyuiPrompt.ts";
+import { ModelFailure } from "../../clients/modelCall.ts";
 import { failureTypes } from "../../jobs/failureTypes.ts";
 import { readImageSize } from "../../media/images.ts";
 import { keys } from "../../storage/keys.ts";
 import { comfyUrlOf } from "../nodeUrls.ts";
 import type { ModelRun } from "../runModel.ts";
 import type { RunResult } from "../types.ts";
-import { APP_START_MS, untilAppAnswers, withInputFiles } from "./node.ts";
+import { APP_START_MS, type InputFile, untilAppAnswers, withInputFiles } from "./node.ts";
 import { runIdOf } from "./runId.ts";
 import { loadPortraitGraph, type PortraitValues } from "./sonicGraph.ts";
 
@@ -33,10 +34,15 @@ export async function runPortrait(run: ModelRun): Promise<RunResult> {
       const message = `a portrait speaks for ${config.inputs.maxPortraitSeconds} s at most, this speech takes ${Math.ceil(seconds)} s`;
       throw ApplicationFailure.nonRetryable(message, failureTypes.modelRefused);
     }
-    const rename = (file: File) => new File([file], `${promptId}_${file.name}`, { type: file.type });
+    const upload = async ({ file }: InputFile) => {
+      const renamed = new File([file], `${promptId}_${file.name}`, { type: file.type });
+      return await comfy.upload(renamed, signal).catch((error: unknown) => {
+        throw error instanceof ComfyRefused ? new ModelFailure("refused", error.message, { cause: error }) : error;
+      });
+    };
     const values: PortraitValues = {
-      image: await comfy.upload(rename(image.file), signal),
-      audio: await comfy.upload(rename(audio.file), signal),
+      image: await upload(image),
+      audio: await upload(audio),
       ...(await readImageSize(image.path)),
       duration: seconds === undefined ? UNKNOWN_SECONDS : Math.ceil(seconds) + MARGIN_SECONDS,
       // The same for every attempt; the node takes 31 bits.
