@@ -11,7 +11,7 @@ export interface PortraitInput {
 
 /** The body of `POST /portrait`, in, and `{ input, …common fields }`, out. `audio_url` wins over what there is to speak. */
 export function portraitSchema(options: SubmissionDefaults & { maxTextChars: number; greeting: string }) {
-  return z
+  const body = z
     .object({
       ...submissionFields(options),
       ...speechFields,
@@ -29,4 +29,13 @@ export function portraitSchema(options: SubmissionDefaults & { maxTextChars: num
       const input: PortraitInput = { imageUrl, sound };
       return { ...body, input };
     });
+  return z.preprocess(withoutUnspoken, body);
+}
+
+const speechFieldNames = new Set(Object.keys(speechFields));
+
+/** What is not going to be spoken may be anything. */
+function withoutUnspoken(body: unknown): unknown {
+  if (typeof body !== "object" || body === null || !("audio_url" in body) || body.audio_url === undefined) return body;
+  return Object.fromEntries(Object.entries(body).filter(([name]) => !speechFieldNames.has(name)));
 }

@@ -130,7 +130,7 @@ function splitWords(sentence: string, limit: number): string[] {
   if (sentence.length <= limit) return [sentence];
   const parts: string[] = [];
   let part = "";
-  for (const word of sentence.split(/\s+/)) {
+  for (const word of sentence.split(/\s+/).flatMap((whole) => cutWord(whole, limit))) {
     if (part !== "" && part.length + 1 + word.length > limit) {
       parts.push(part);
       part = word;
@@ -139,4 +139,19 @@ function splitWords(sentence: string, limit: number): string[] {
     }
   }
   return [...parts, part];
+}
+
+/** In languages that are written without spaces, a "word" is a whole sentence of words. */
+function cutWord(text: string, limit: number): string[] {
+  if (text.length <= limit) return [text];
+  const pieces: string[] = [];
+  let piece = "";
+  for (const { segment } of new Intl.Segmenter(undefined, { granularity: "word" }).segment(text)) {
+    if (piece !== "" && piece.length + segment.length > limit) {
+      pieces.push(piece);
+      piece = "";
+    }
+    piece += segment;
+  }
+  return [...pieces, piece];
 }

@@ -1,5 +1,5 @@
 import { execFile } from "node:child_process";
-import { access, chmod, constants } from "node:fs/promises";
+import { access, chmod, constants, stat } from "node:fs/promises";
 import { delimiter, join } from "node:path";
 import { promisify } from "node:util";
 import ffmpegInstaller from "@ffmpeg-installer/ffmpeg";
@@ -36,6 +36,13 @@ const containers =
 /** No file may lead ffmpeg to another one, or to the network. */
 const CONFINED = ["-hide_banner", "-protocol_whitelist", "file,pipe", "-format_whitelist", containers];
 
+/** Not the tags, which may be as long as the file. */
+const SHOWN = "format=format_name,duration:stream=codec_type:stream_disposition=attached_pic";
+/** How programs crash, in contrast to how they are killed. */
+const crashes: unknown[] = ["SIGSEGV", "SIGABRT", "SIGBUS", "SIGFPE", "SIGILL"];
+/** A damaged file of an hour makes ffmpeg complain some hundred thousand times. */
+const MAX_OUTPUT_BYTES = 64 * 1024 * 1024;
+
 const probeSchema = z.object({
   streams: z
     .array(
@@ -62,13 +69,13 @@ export async function createMediaTools(paths: MediaPaths, env: NodeJS.ProcessEnv
   const ffprobe = await locate(paths.ffprobePath, "ffprobe", ffprobeInstaller.path, env);
   return {
     async probe(file, signal) {
-      const args = [...CONFINED, "-v", "error", "-of", "json", "-show_format", "-show_streams", file];
+      const args = [...CONFINED, "-v", "error", "-of", "json", "-show_entries", SHOWN, file];
       let output: string;
       try {
         output = await run(ffprobe, args, PROBE_TIMEOUT_MS, signal);
       } catch (error) {
         signal.throwIfAborted();
-        if (isExit(error)) return undefined;
+        if (isExit(error) || isCrash(error)) return undefined;
         throw error;
       }
       const { streams, format } = probeSchema.parse(JSON.parse(output));
@@ -100,13 +107,23 @@ export async function createMediaTools(paths: MediaPaths, env: NodeJS.ProcessEnv
 }
 
 async function run(program: string, args: string[], timeout: number, signal: AbortSignal): Promise<string> {
-  const { stdout } = await promisify(execFile)(program, args, { timeout, signal, killSignal: "SIGKILL" });
+  const { stdout } = await promisify(execFile)(program, args, {
+    timeout,
+    signal,
+    killSignal: "SIGKILL",
+    maxBuffer: MAX_OUTPUT_BYTES,
+  });
   return stdout;
 }
 
 /** The program ran and did not like the file. */
 function isExit(error: unknown): boolean {
   return error instanceof Error && "code" in error && typeof error.code === "number";
+}
+
+/** The file was too much for the program, as it will be the next time. */
+function isCrash(error: unknown): boolean {
+  return error instanceof Error && "signal" in error && crashes.includes(error.signal);
 }
 
 async function locate(configured: string | undefined, name: string, installed: string, env: NodeJS.ProcessEnv) {
@@ -121,8 +138,10 @@ async function locate(configured: string | undefined, name: string, installed: s
 }
 
 async function isExecutable(path: string): Promise<boolean> {
-  return await access(path, constants.X_OK).then(
-    () => true,
-    () => false,
-  );
+  try {
+    await access(path, constants.X_OK);
+    return (await stat(path)).isFile();
+  } catch {
+    return false;
+  }
 }

@@ -1,4 +1,5 @@
-import sharp from "sharp";
+import { writeFile } from "node:fs/promises";
+import sharp, { type OutputInfo } from "sharp";
 
 /** A picture as it was prepared. */
 export interface PreparedImage {
@@ -41,6 +42,7 @@ export async function prepareImage(source: string, target: string, options: Imag
   };
   const size = { width: scaled(upright.width), height: scaled(upright.height) };
   const jpeg = forVideo || format === "jpeg";
+  let made: { data: Buffer; info: OutputInfo };
   try {
     const picture = open(source, options.maxPixels)
       .autoOrient()
@@ -48,11 +50,13 @@ export async function prepareImage(source: string, target: string, options: Imag
       .timeout({ seconds: TIMEOUT_SECONDS })
       .toColourspace("srgb");
     const encoded = jpeg ? picture.flatten({ background: "white" }).jpeg({ quality: JPEG_QUALITY }) : picture.png();
-    const { width, height, size: bytes } = await encoded.toFile(target);
-    return { mimeType: jpeg ? "image/jpeg" : "image/png", width, height, bytes };
+    made = await encoded.toBuffer({ resolveWithObject: true });
   } catch (error) {
-    throw new ImageError(`cannot be decoded (${reasonOf(error)})`, { cause: error });
+    throw new ImageError(`cannot be decoded (${reasonOf(error, source)})`, { cause: error });
   }
+  const { data, info } = made;
+  await writeFile(target, data);
+  return { mimeType: jpeg ? "image/jpeg" : "image/png", width: info.width, height: info.height, bytes: data.length };
 }
 
 async function inspect(source: string, maxPixels: number) {
@@ -60,10 +64,10 @@ async function inspect(source: string, maxPixels: number) {
     const { format, autoOrient } = await open(source, maxPixels).metadata();
     return { format, upright: autoOrient };
   } catch (error) {
-    if (reasonOf(error).includes("pixel limit")) {
+    if (reasonOf(error, source).includes("pixel limit")) {
       throw new ImageError(`has more than ${Math.floor(maxPixels / 1_000_000)} megapixels`, { cause: error });
     }
-    throw new ImageError(`cannot be decoded (${reasonOf(error)})`, { cause: error });
+    throw new ImageError(`cannot be decoded (${reasonOf(error, source)})`, { cause: error });
   }
 }
 
@@ -71,9 +75,9 @@ function open(source: string, maxPixels: number) {
   return sharp(source, { limitInputPixels: maxPixels, failOn: "error" });
 }
 
-/** The library answers in several lines, the first of which says it. */
-function reasonOf(error: unknown): string {
-  return (error instanceof Error ? error.message : String(error)).split("\n")[0] ?? "";
+/** The library answers in several lines, the first of which says it; the path is ours and says nothing. */
+function reasonOf(error: unknown, source: string): string {
+  return (error instanceof Error ? error.message : String(error)).split("\n")[0]?.replaceAll(source, "the file") ?? "";
 }
 
 /** The size of a prepared picture, in pixels. */

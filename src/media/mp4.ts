@@ -18,6 +18,7 @@ export function wholeMp4(): Transform {
   /** Bytes of the current box that are still to come; Infinity: it goes on to the end. */
   let left = 0;
   let indexed = false;
+  let filled = false;
 
   function take(chunk: Buffer): void {
     let rest = chunk;
@@ -39,7 +40,9 @@ export function wholeMp4(): Transform {
 
   function open(): void {
     const size = header.readUInt32BE(0);
-    if (header.toString("latin1", 4, HEADER_BYTES) === "moov") indexed = true;
+    const type = header.toString("latin1", 4, HEADER_BYTES);
+    if (type === "moov") indexed = true;
+    if (type === "mdat") filled = true;
     const whole = size === 1 ? Number(header.readBigUInt64BE(HEADER_BYTES)) : size;
     left = size === 0 ? Number.POSITIVE_INFINITY : whole - header.length;
     if (left < 0) throw new BrokenMp4("the video is damaged");
@@ -56,7 +59,7 @@ export function wholeMp4(): Transform {
       }
     },
     flush(done) {
-      const whole = indexed && header.length === 0 && (left === 0 || left === Number.POSITIVE_INFINITY);
+      const whole = indexed && filled && header.length === 0 && (left === 0 || left === Number.POSITIVE_INFINITY);
       done(whole ? null : new BrokenMp4("the video is not whole"));
     },
   });

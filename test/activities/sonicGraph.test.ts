@@ -177,10 +177,16 @@ describe("fillTemplate", () => {
   });
 
   it("leaves words alone that only look like its own", () => {
-    const looks = ["{{constructor}}", "a {{toString}} b", "{{}}", "{width}", "width"];
+    const looks = ["{{}}", "{width}", "width", "constructor"];
     for (const text of looks) {
       const graph = filled((whole) => whole.replace("svd_xt.safetensors", text));
       assert.equal(graph["3"]?.inputs.checkpoint, text);
+    }
+  });
+
+  it("refuses a placeholder that it does not know, so that a slip is seen", () => {
+    for (const text of ["{{widht}}", "a {{toString}} b", "{{constructor}}"]) {
+      assert.throws(() => filled((whole) => whole.replace("svd_xt.safetensors", text)), /is no placeholder/);
     }
   });
 
@@ -260,7 +266,7 @@ describe("the portrait graph of an operator", () => {
     await refused(right.replace("{{audio}}", "speech.mp3"), /\{\{audio\}\}/);
     await refused(right.slice(0, -1), /JSON/);
     await refused("", /\{\{image\}\}/);
-    await refused(JSON.stringify({ nodes: [right], links: [] }), /class_type|object|record/);
+    await refused(JSON.stringify({ nodes: [right], links: [] }), /no graph in ComfyUI's API format/);
     const missing = join(folder, "nothing.json");
     await assert.rejects(
       checkPortraitGraph({ workflowFile: missing, names: {} }),

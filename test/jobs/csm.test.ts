@@ -92,6 +92,13 @@ describe("splitText", () => {
     );
   });
 
+  it("cuts a sentence that is written without spaces between its words", () => {
+    const text = "今日はとても良い天気ですから散歩に行きましょう";
+    const parts = splitText(text, 1000);
+    assert.equal(parts.join(""), text);
+    assert.ok(parts.length > 1 && parts.every((part) => part.length <= 14), parts.join("|"));
+  });
+
   it("leaves a word that is too long as it is", () => {
     assert.deepEqual(splitText("A Donaudampfschifffahrtsgesellschaft sails.", 1000), [
       "A",

@@ -1,9 +1,14 @@
 import assert from "node:assert/strict";
+import { execFile } from "node:child_process";
 import { once } from "node:events";
-import { readdir } from "node:fs/promises";
+import { mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
 import { createServer } from "node:http";
 import type { AddressInfo } from "node:net";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { promisify } from "node:util";
 import { crc32, deflateSync } from "node:zlib";
+import ffmpegInstaller from "@ffmpeg-installer/ffmpeg";
 import sharp from "sharp";
 import { SAMPLE_RATE, wavOf } from "../../src/simulator/media.ts";
 import { startTestStack, type TestStack } from "../support/stack.ts";
@@ -21,12 +26,23 @@ const fields = {
   "whisper audio_url": ["/whisper", {}],
   "portrait image_url": ["/portrait", { text: "Hi." }],
   "portrait audio_url": ["/portrait", { image_url: "portrait.jpg" }],
-  "portrait reference_audio_url": ["/portrait", { image_url: "portrait.jpg", text: "Hi.", voice: "clone", reference_text: "x" }],
+  "portrait reference_audio_url": [
+    "/portrait",
+    { image_url: "portrait.jpg", text: "Hi.", voice: "clone", reference_text: "x" },
+  ],
   "analyze image_url": ["/analyze", {}],
   "lipsync image_url": ["/jobs", { audio_url: "voice.wav" }],
   "lipsync video_url": ["/jobs", { audio_url: "voice.wav" }],
   "lipsync audio_url": ["/jobs", { image_url: "portrait.jpg" }],
 } as const satisfies Record<string, [string, Record<string, string>]>;
+interface Served {
+  status?: number;
+  headers?: Record<string, string>;
+  body?: Uint8Array | string | undefined;
+  /** How often it is busy first. */
+  refusals?: number;
+}
+
 type Field = keyof typeof fields;
 const names = Object.keys(fields) as Field[];
 const kindOf = (field: Field) => (field.includes("audio") ? "audio" : field.includes("video") ? "video" : "image");
@@ -36,17 +52,14 @@ const pictures = names.filter((field) => kindOf(field) === "image");
 describe("a bad input", () => {
   let stack: TestStack;
   /** What each path is answered with; anything else is not there. */
-  const served = new Map<string, { body?: Uint8Array | string; type?: string; status?: number; refusals?: number }>();
+  const served = new Map<string, Served>();
   const asked: string[] = [];
   const server = createServer((request, response) => {
     const name = (request.url ?? "").slice(1);
     asked.push(name);
-    const found = served.get(name);
-    const refused = found?.refusals !== undefined && asked.filter((path) => path === name).length <= found.refusals;
-    response.writeHead(refused ? 503 : (found?.status ?? (found === undefined ? 404 : 200)), {
-      ...(found?.type !== undefined && { "Content-Type": found.type }),
-    });
-    response.end(refused ? "busy" : found?.body);
+    const { status, headers, body, refusals = 0 } = served.get(name) ?? { status: 404 };
+    if (asked.filter((path) => path === name).length <= refusals) response.writeHead(503).end("busy");
+    else response.writeHead(status ?? 200, headers).end(body);
   });
   const origin = () => `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
   const sample = (name: string) => `${stack.simulator.url}/sim/files/${name}`;
@@ -56,12 +69,13 @@ describe("a bad input", () => {
     const limits = { MAX_IMAGE_BYTES, MAX_AUDIO_BYTES, MAX_AUDIO_SECONDS, MAX_PORTRAIT_SECONDS };
     const env = Object.fromEntries(Object.entries(limits).map(([name, value]) => [name, String(value)]));
     stack = await startTestStack({ env: { ...env, TRUSTED_ORIGINS: origin() } });
-    for (const [name, make] of Object.entries(files)) served.set(name, { body: await make() });
-    served.set("page", { body: "<!DOCTYPE html><title>Sign in</title>", type: "image/jpeg" });
+    for (const [name, body] of Object.entries(await makeFiles(origin()))) served.set(name, { body });
+    served.set("page", { body: "<!DOCTYPE html><title>Sign in</title>", headers: { "Content-Type": "image/jpeg" } });
+    served.set("inside", { status: 302, headers: { Location: "http://127.0.0.2/a" } });
+    served.set("circle", { status: 302, headers: { Location: `${origin()}/circle` } });
+    served.set("busy.wav", { body: served.get("sound.wav")?.body, refusals: 2 });
   });
   after(async () => {
-    assert.deepEqual(stack.simulator.instances(), [], "a GPU was paid for a job that could not be done");
-    assert.deepEqual(stack.simulator.renders(), []);
     await stack.close();
     server.closeAllConnections();
     await once(server.close(), "close");
@@ -76,8 +90,11 @@ describe("a bad input", () => {
     return (answer.body.id ?? answer.body.job_id) as string;
   }
 
+  const used = () => ({ instances: stack.simulator.instances().length, renders: stack.simulator.renders().length });
+
   /** The sentence that the job fails with, after its field; nothing of the job is left then. */
   async function complaintOf(field: Field, url: string): Promise<string> {
+    const before = used();
     const id = await submit(field, url);
     const { error = "" } = await stack.untilState(id, "failed");
     assert.deepEqual((await stack.get(`/result/${id}`)).body, { id, status: "failed", error });
@@ -85,6 +102,7 @@ describe("a bad input", () => {
     assert.equal(await stack.untilClosed(id), "FAILED");
     assert.deepEqual(await stack.storedInputs(id), [], "inputs are left in the store");
     assert.deepEqual(await readdir(stack.config.outputDir).catch(() => []), [], "temporary files are left");
+    assert.deepEqual(used(), before, "a GPU was used for a job that could not be done");
     return error.slice(nameOf(field).length + 2);
   }
 
@@ -112,19 +130,21 @@ describe("a bad input", () => {
   });
 
   describe("that leads elsewhere", () => {
-    for (const name of ["list.m3u8", "list.ffconcat", "list.pls", "list.sdp", "drawing.mvg"]) {
+    for (const name of ["list.m3u8", "list.ffconcat", "list.pls", "list.sdp"]) {
       cases(name, ["whisper audio_url", "lipsync video_url"], /^this is .*, not (audio|a video)$/);
     }
+    cases("linking.svg", ["analyze image_url"], /^this is .*, not an image that can be read$/);
     it("is not followed", () => {
-      assert.ok(!asked.includes("secret.wav"), "a playlist was followed");
+      assert.ok(!asked.includes("secret.wav"), "somebody else's file was asked for");
     });
   });
 
   describe("that is broken", () => {
     cases("truncated.jpg", pictures, /^this picture cannot be decoded \(.*\)$/);
     cases("header.png", ["analyze image_url"], /^this picture cannot be decoded \(.*\)$/);
-    cases("header.wav", ["whisper audio_url", "portrait audio_url"], /./);
-    cases("half.mp4", ["whisper audio_url", "lipsync video_url"], /^this is video\/mp4, not (audio|a video)/);
+    cases("header.wav", ["whisper audio_url", "portrait audio_url"], /^there is no sound in it$/);
+    cases("start.mp4", ["whisper audio_url", "lipsync video_url"], /^this video\/mp4 file cannot be read$/);
+    cases("tag.mp3", ["csm reference_audio_url"], /^this audio\/mpeg file cannot be read$/);
   });
 
   describe("that is too much", () => {
@@ -132,6 +152,7 @@ describe("a bad input", () => {
     cases("large.jpg", ["portrait image_url", "analyze image_url"], /^it is larger than 2097152 bytes$/);
     cases("large.wav", ["whisper audio_url", "csm audio_url"], /^it is larger than 3145728 bytes$/);
     cases("long.wav", ["whisper audio_url", "lipsync audio_url", "csm audio_url"], /^it is longer than 20 s$/);
+    cases("long.mp4", ["lipsync video_url", "whisper audio_url"], /^it is longer than 20 s$/);
     cases("talk.wav", ["portrait audio_url"], /^it is longer than 8 s$/);
   });
 
@@ -146,7 +167,11 @@ describe("a bad input", () => {
 
     for (const [what, url, says] of [
       ["an address inside", "http://127.0.0.2/a.wav", /^127\.0\.0\.2 is not a public address$/],
-      ["an address of a cloud", "http://169.254.169.254/latest/meta-data", /^169\.254\.169\.254 is not a public address$/],
+      [
+        "an address of a cloud",
+        "http://169.254.169.254/latest/meta-data",
+        /^169\.254\.169\.254 is not a public address$/,
+      ],
       ["an address inside, in disguise", "http://[::ffff:127.0.0.2]/a.wav", /is not a public address$/],
     ] as const) {
       it(`${what}: ${says.source}`, async () => {
@@ -156,20 +181,99 @@ describe("a bad input", () => {
       });
     }
 
-    it("an address that a redirect leads to", async () => {
-      const redirecting = createServer((_, response) => response.writeHead(302, { location: "http://127.0.0.2/a" }).end());
-      await once(redirecting.listen(0, "127.0.0.1"), "listening");
-      redirecting.closeAllConnections();
-      await once(redirecting.close(), "close");
-    });
+    cases("inside", ["csm audio_url", "portrait image_url"], /^127\.0\.0\.2 is not a public address$/);
+    cases("circle", ["whisper audio_url"], /redirects more than 3 times$/);
   });
 
   it("only the second of two: the first one is removed again", async () => {
     assert.match(await complaintOf("portrait audio_url", `${origin()}/text.mp3`), /^this is text, not audio$/);
     assert.match(await complaintOf("lipsync audio_url", `${origin()}/none`), /404/);
   });
+
+  it("is asked for again when its server answers 503", async () => {
+    const id = await submit("whisper audio_url", `${origin()}/busy.wav`);
+    await stack.untilState(id, "success");
+    assert.equal(asked.filter((path) => path === "busy.wav").length, 3);
+  });
 });
 
 function nameOf(field: Field): string {
   return field.slice(field.indexOf(" ") + 1);
+}
+
+async function makeFiles(origin: string): Promise<Record<string, Uint8Array | string>> {
+  const picture = await sharp({ create: { width: 64, height: 48, channels: 3, background: "#3060c0" } })
+    .jpeg()
+    .toBuffer();
+  const noise = { type: "gaussian", mean: 128, sigma: 30 } as const;
+  const photo = await sharp({ create: { width: 640, height: 480, channels: 3, background: "black", noise } })
+    .jpeg()
+    .toBuffer();
+  const sound = (seconds: number) =>
+    wavOf(Int16Array.from({ length: SAMPLE_RATE * seconds }, (_, index) => 9000 * Math.sin(index / 6)));
+  const secret = `${origin}/secret.wav`;
+  const clip = await video(["-t", "1"], picture);
+  return {
+    "text.mp3": "This is no sound at all.\n",
+    // A letter of two bytes lies across the end of what is looked at.
+    "letters.txt": `-${"é".repeat(2000)}`,
+    "picture.jpg": picture,
+    "sound.wav": sound(2),
+    empty: "",
+    byte: "x",
+    zeros: Buffer.alloc(5000),
+    "drawing.svg":
+      '<?xml version="1.0"?><svg xmlns="http://www.w3.org/2000/svg" width="9" height="9"><rect width="9" height="9"/></svg>',
+    "linking.svg": `<svg xmlns="http://www.w3.org/2000/svg" width="9" height="9"><image href="${secret}" width="9" height="9"/></svg>`,
+    "list.m3u8": `#EXTM3U\n#EXT-X-TARGETDURATION:10\n#EXTINF:10,\n${secret}\n#EXT-X-ENDLIST\n`,
+    "list.ffconcat": `ffconcat version 1.0\nfile '${secret}'\n`,
+    "list.pls": `[playlist]\nFile1=${secret}\nNumberOfEntries=1\nVersion=2\n`,
+    "list.sdp": "v=0\no=- 0 0 IN IP4 127.0.0.1\ns=x\nc=IN IP4 127.0.0.1\nt=0 0\nm=audio 5004 RTP/AVP 0\n",
+    "truncated.jpg": photo.subarray(0, photo.length / 2),
+    "header.png": png(64, 48, Buffer.alloc(0)),
+    "header.wav": sound(0),
+    "start.mp4": clip.subarray(0, 200),
+    "tag.mp3": Buffer.concat([Buffer.from("ID3\x03\0\0\0\0\0\0", "latin1"), Buffer.alloc(500)]),
+    "bomb.png": png(20_000, 20_000, deflateSync(Buffer.alloc(20_000 * (1 + 20_000 / 8)))),
+    "large.jpg": Buffer.concat([picture, Buffer.alloc(MAX_IMAGE_BYTES)]),
+    "large.wav": Buffer.concat([sound(1), Buffer.alloc(MAX_AUDIO_BYTES)]),
+    "long.wav": sound(MAX_AUDIO_SECONDS + 1),
+    "talk.wav": sound(MAX_PORTRAIT_SECONDS + 1),
+    "silent.mp4": clip,
+    "long.mp4": await video(
+      ["-f", "lavfi", "-i", "anullsrc=r=16000", "-t", `${MAX_AUDIO_SECONDS + 1}`, "-c:a", "aac"],
+      picture,
+    ),
+  };
+}
+
+/** A picture as a video. */
+async function video(args: string[], picture: Buffer): Promise<Buffer> {
+  const folder = await mkdtemp(join(tmpdir(), "c3-render-inputs-"));
+  try {
+    const [still, output] = [join(folder, "still.jpg"), join(folder, "video.mp4")];
+    await writeFile(still, picture);
+    const all = ["-v", "error", "-loop", "1", "-r", "5", "-i", still, ...args, "-pix_fmt", "yuv420p", output];
+    await promisify(execFile)(ffmpegInstaller.path, all);
+    return await readFile(output);
+  } finally {
+    await rm(folder, { recursive: true, force: true });
+  }
+}
+
+/** A black and white PNG with one bit for each pixel. */
+function png(width: number, height: number, data: Buffer): Buffer {
+  const header = Buffer.alloc(13);
+  header.writeUInt32BE(width, 0);
+  header.writeUInt32BE(height, 4);
+  header.writeUInt8(1, 8);
+  const chunk = (type: string, content: Buffer) => {
+    const body = Buffer.concat([Buffer.from(type), content]);
+    const [length, sum] = [Buffer.alloc(4), Buffer.alloc(4)];
+    length.writeUInt32BE(content.length);
+    sum.writeUInt32BE(crc32(body));
+    return Buffer.concat([length, body, sum]);
+  };
+  const signature = Buffer.from("\x89PNG\r\n\x1a\n", "latin1");
+  return Buffer.concat([signature, chunk("IHDR", header), chunk("IDAT", data), chunk("IEND", Buffer.alloc(0))]);
 }

@@ -58,7 +58,7 @@ describe("long-lived workflows", () => {
       const status = await pool.query(poolStatus);
       return status.queue.length === wishes.length ? status.queue : undefined;
     });
-    assert.deepEqual(new Set(queue), new Set(wishes.map((wish) => wish.jobId)));
+    assert.deepEqual(new Set(queue.map(({ jobId }) => jobId)), new Set(wishes.map((wish) => wish.jobId)));
     await pool.signal(resizePool, { paused: false });
     await eventually("none of them is a job, so all are forgotten", async () =>
       (await pool.query(poolStatus)).queue.length === 0 ? true : undefined,

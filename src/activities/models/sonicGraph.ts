@@ -17,6 +17,7 @@ export interface PortraitValues {
   filename_prefix: string;
 }
 
+const PLACEHOLDER = /\{\{(\w+)\}\}/g;
 const INFERENCE_STEPS = 25;
 const FRAMES_PER_SECOND = 24;
 
@@ -141,16 +142,21 @@ export function fillTemplate(template: string, values: PortraitValues): Graph {
   for (const name of ["image", "audio", "filename_prefix"]) {
     if (!template.includes(`{{${name}}}`)) throw new Error(`the template has no {{${name}}}`);
   }
+  for (const [found, name = ""] of template.matchAll(PLACEHOLDER)) {
+    if (!Object.hasOwn(known, name)) throw new Error(`${found} is no placeholder`);
+  }
   const fill = (text: string): string | number => {
     const whole = /^\{\{(\w+)\}\}$/.exec(text)?.[1];
-    if (whole !== undefined && whole in known) return known[whole] ?? text;
-    return text.replaceAll(/\{\{(\w+)\}\}/g, (found, name: string) => String(known[name] ?? found));
+    if (whole !== undefined) return known[whole] ?? text;
+    return text.replaceAll(PLACEHOLDER, (found, name: string) => String(known[name] ?? found));
   };
-  return graphSchema.parse(mapStrings(JSON.parse(template), fill));
+  const graph = graphSchema.safeParse(mapStrings(JSON.parse(template), fill));
+  if (!graph.success) throw new Error("it is no graph in ComfyUI's API format");
+  return graph.data;
 }
 
 function renamed(graph: Graph, names: Record<string, string>): Graph {
-  return graphSchema.parse(mapStrings(graph, (text) => names[text] ?? text));
+  return graphSchema.parse(mapStrings(graph, (text) => (Object.hasOwn(names, text) ? (names[text] ?? text) : text)));
 }
 
 function mapStrings(value: unknown, map: (text: string) => string | number): unknown {
