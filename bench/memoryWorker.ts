@@ -122,6 +122,6 @@ function leaseOf(node: string): Lease {
     nodeUrl,
     expiresAt,
     grantedAt: Date.now(),
-    before: { kind: "idle", ms: 0 },
+    before: { bootMs: 0, idleMs: 0 },
   };
 }

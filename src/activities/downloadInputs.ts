@@ -1,4 +1,3 @@
-import { isUtf8 } from "node:buffer";
 import { createReadStream, createWriteStream } from "node:fs";
 import { open, realpath, stat } from "node:fs/promises";
 import { join, sep } from "node:path";
@@ -96,7 +95,7 @@ export function createDownloadInputs({ config, store, safeFetch, media }: Activi
     const { input, original, signal, folder, jobId } = staged;
     const { field, kind } = input;
     const probe = await media.probe(original, signal);
-    if (probe === undefined) throw invalid(`${field}: this is ${await kindOf(original)}, not audio`);
+    if (probe === undefined) throw invalid(`${field}: ${await complaintOf(original, "audio")}`);
     if (!probe.hasSound) throw invalid(`${field}: there is no sound in it`);
     const maxSeconds = kind === "portraitSound" ? limits.maxPortraitSeconds : limits.maxAudioSeconds;
     const checkLength = (seconds: number | undefined) => {
@@ -137,7 +136,8 @@ export function createDownloadInputs({ config, store, safeFetch, media }: Activi
 
   async function checkVideo({ input: { field }, original, signal }: Staged): Promise<Prepared> {
     const probe = await media.probe(original, signal);
-    if (!probe?.hasVideo) throw invalid(`${field}: this is ${await kindOf(original)}, not a video`);
+    if (probe === undefined) throw invalid(`${field}: ${await complaintOf(original, "a video")}`);
+    if (!probe.hasVideo) throw invalid(`${field}: there are no moving pictures in it`);
     const type = await fileTypeFromFile(original);
     const { durationSeconds } = probe;
     if (durationSeconds !== undefined && durationSeconds > limits.maxAudioSeconds) {
@@ -187,6 +187,12 @@ function invalid(message: string): ApplicationFailure {
   return ApplicationFailure.nonRetryable(message, failureTypes.invalidInput);
 }
 
+/** About a file that is no sound or video that can be read. */
+async function complaintOf(file: string, wanted: string): Promise<string> {
+  const kind = await kindOf(file);
+  return /^(audio|video)\//.test(kind) ? `this ${kind} file cannot be read` : `this is ${kind}, not ${wanted}`;
+}
+
 /** What a file is instead of what it should be, in a person's words. */
 async function kindOf(file: string): Promise<string> {
   const type = await fileTypeFromFile(file);
@@ -197,9 +203,18 @@ async function kindOf(file: string): Promise<string> {
     const start = buffer.subarray(0, bytesRead);
     if (bytesRead === 0) return "an empty file";
     if (/^\s*<(!doctype html|html|head|body|title)/i.test(start.toString())) return "text/html";
-    return isUtf8(start) ? "text" : "data of an unknown kind";
+    return isText(start) ? "text" : "data of an unknown kind";
   } finally {
     await handle.close();
+  }
+}
+
+/** @param start may end in the middle of a letter */
+function isText(start: Uint8Array): boolean {
+  try {
+    return !new TextDecoder("utf-8", { fatal: true }).decode(start, { stream: true }).includes("\0");
+  } catch {
+    return false;
   }
 }
 

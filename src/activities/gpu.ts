@@ -1,9 +1,12 @@
 import { setTimeout as delay } from "node:timers/promises";
 import { ApplicationFailure, cancellationSignal, log } from "@temporalio/activity";
-import type { Comput3, Workload } from "../clients/comput3.ts";
-import { nodeIsUp } from "../clients/comput3.ts";
-import type { Config } from "../config.ts";
+import { nodeIsUp, type Workload } from "../clients/comput3.ts";
+import type { GpuUsage } from "../gpus/types.ts";
+import { ids } from "../workflows/names.ts";
+import type { ActivityDeps } from "./deps.ts";
 import { withHeartbeats } from "./heartbeats.ts";
+import { createLedger, endOf, entryOf } from "./ledger.ts";
+import type { EndedInstance } from "./types.ts";
 
 /** What identifies an instance at the provider, from before it exists: the launch API knows no other mark. */
 interface InstanceKey {
@@ -20,10 +23,34 @@ interface NodeBoot {
   readyBy: number;
 }
 
+/** An instance from the moment on that it is paid for. */
+interface Paid {
+  workload: string;
+  node: string;
+  /** Epoch seconds. */
+  created: number;
+}
+
+export interface StopResult {
+  ended: EndedInstance[];
+}
+
+interface LedgerInput {
+  gpuId: string;
+  type: string;
+  ended: EndedInstance[];
+  /** Of the instance that was used. */
+  usage?: GpuUsage;
+}
+
 const CHECK_TRIES = 3;
+/** How long a stopped instance may still be listed before the stop counts as failed. */
+const CONFIRM_MS = 60_000;
 
 /** What is done to a paid instance. Every one of these may run twice, and finds what the first run did. */
-export function createGpuActivities({ comput3, config }: { comput3: Comput3; config: Config }) {
+export function createGpuActivities({ comput3, config, store }: Pick<ActivityDeps, "comput3" | "config" | "store">) {
+  const ledger = createLedger(store);
+
   async function instancesOf({ type, expires }: InstanceKey, signal: AbortSignal): Promise<Workload[]> {
     const running = await comput3.runningWorkloads(signal);
     return running.filter((workload) => workload.type === type && workload.expires === expires);
@@ -32,9 +59,14 @@ export function createGpuActivities({ comput3, config }: { comput3: Comput3; con
   /** A reply to a launch that came too late leaves a second instance behind: only `kept` is ours to use. */
   async function stopOthers(key: InstanceKey, kept: string, signal: AbortSignal): Promise<Workload | undefined> {
     const instances = await instancesOf(key, signal);
-    for (const { workload, node } of instances.filter((instance) => instance.workload !== kept)) {
+    for (const { workload, node, created } of instances.filter((instance) => instance.workload !== kept)) {
       log.warn("stopping a second instance of one launch", { ...key, workload, node, kept });
-      await comput3.stop(workload, signal);
+      const instance = endOf({ workload, node, created }, await comput3.stop(workload, signal));
+      const { type, expires } = key;
+      const entry = { gpuId: ids.gpu(type, expires), type, instance, usage: undefined, ratePerHour: rateOf(type) };
+      await ledger.write(entryOf(entry)).catch((error: unknown) => {
+        log.error("a second instance could not be written down", { workload, error: messageOf(error) });
+      });
     }
     return instances.find((instance) => instance.workload === kept);
   }
@@ -49,9 +81,7 @@ export function createGpuActivities({ comput3, config }: { comput3: Comput3; con
      * Rents an instance, effectively once: adopts the one that an earlier attempt launched. Refused launches
      * are tried again after `config.gpu.launchRetryMs`; then it gives up, and the caller stops what there may be.
      */
-    async launchGpu(
-      key: InstanceKey & { gpuId: string; launchedAfter: number },
-    ): Promise<{ workload: string; node: string }> {
+    async launchGpu(key: InstanceKey & { gpuId: string; launchedAfter: number }): Promise<Paid> {
       const signal = cancellationSignal();
       return await withHeartbeats(async () => {
         for (const retryMs of [...config.gpu.launchRetryMs, undefined]) {
@@ -99,29 +129,57 @@ export function createGpuActivities({ comput3, config }: { comput3: Comput3; con
     /**
      * Stops every instance of this key and sees that none is left. Fails, to be tried again, until the provider
      * shows none any more, or until `expires`, when the provider has ended it by itself.
+     * @param own the one that was used, which may be gone already
      */
-    async stopGpu({ gpuId, type, expires }: InstanceKey & { gpuId: string }): Promise<{ refundAmount: number }> {
+    async stopGpu({ gpuId, own, ...key }: InstanceKey & { gpuId: string; own?: Paid }): Promise<StopResult> {
       const signal = cancellationSignal();
+      const ended = new Map<string, EndedInstance>();
       try {
-        return await stopAll(gpuId, { type, expires }, signal);
+        await stopAll(gpuId, key, ended, signal);
       } catch (error) {
-        if (Date.now() < expires * 1000) throw error;
+        if (Date.now() < key.expires * 1000) throw error;
         log.warn("instance not seen to be gone, but past its end", { gpuId, error: messageOf(error) });
-        return { refundAmount: 0 };
+      }
+      if (own !== undefined && !ended.has(own.workload)) {
+        ended.set(own.workload, { ...own, stoppedAt: Math.min(Date.now(), key.expires * 1000) });
+      }
+      return { ended: [...ended.values()] };
+    },
+
+    /** Writes down what instances cost, one entry for each that was paid for. */
+    async writeLedger({ gpuId, type, ended, usage }: LedgerInput): Promise<void> {
+      for (const instance of ended) {
+        const own = usage?.paidFrom === instance.created * 1000 ? usage : undefined;
+        await ledger.write(entryOf({ gpuId, type, instance, usage: own, ratePerHour: rateOf(type) }));
       }
     },
   };
 
-  async function stopAll(gpuId: string, key: InstanceKey, signal: AbortSignal): Promise<{ refundAmount: number }> {
-    let refundAmount = 0;
-    for (const { workload, node } of await instancesOf(key, signal)) {
-      const stopped = await comput3.stop(workload, signal);
-      refundAmount += stopped.refundAmount ?? 0;
-      log.info("instance stopped", { gpuId, workload, node, refundAmount: stopped.refundAmount });
+  function rateOf(type: string): number | undefined {
+    return config.gpu.pools[type]?.rate;
+  }
+
+  async function stopAll(
+    gpuId: string,
+    key: InstanceKey,
+    ended: Map<string, EndedInstance>,
+    signal: AbortSignal,
+  ): Promise<void> {
+    const giveUpAt = Date.now() + CONFIRM_MS;
+    for (let round = 0; ; round += 1) {
+      const instances = await instancesOf(key, signal);
+      if (instances.length === 0) return;
+      if (Date.now() > giveUpAt) {
+        throw ApplicationFailure.retryable(`${instances.length} instances still run`, "StillRunning");
+      }
+      if (round > 1) await delay(config.gpu.checkRetryMs, undefined, { signal });
+      for (const { workload, node, created } of instances) {
+        const stopped = await comput3.stop(workload, signal);
+        const known = ended.get(workload);
+        ended.set(workload, { ...known, ...endOf({ workload, node, created }, stopped) });
+        log.info("instance stopped", { gpuId, workload, node, refundAmount: stopped.refundAmount });
+      }
     }
-    const left = await instancesOf(key, signal);
-    if (left.length > 0) throw ApplicationFailure.retryable(`${left.length} instances still run`, "StillRunning");
-    return { refundAmount };
   }
 
   async function launchOnce(key: InstanceKey & { gpuId: string; launchedAfter: number }, signal: AbortSignal) {
@@ -135,8 +193,9 @@ export function createGpuActivities({ comput3, config }: { comput3: Comput3; con
     }
     const launched = adopted ?? (await comput3.launch({ type: key.type, expires: key.expires }, signal));
     log.info(adopted === undefined ? "instance launched" : "instance adopted", { ...key, ...launched });
-    await stopOthers(key, launched.workload, signal);
-    return { workload: launched.workload, node: launched.node };
+    const listed = await stopOthers(key, launched.workload, signal);
+    const created = listed?.created ?? Math.floor(Date.now() / 1000);
+    return { workload: launched.workload, node: launched.node, created };
   }
 
   async function answersWithin(tries: number, node: string, signal: AbortSignal): Promise<boolean> {

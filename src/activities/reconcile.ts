@@ -6,11 +6,13 @@ import type { Comput3, Workload } from "../clients/comput3.ts";
 import type { Config } from "../config.ts";
 import type { Census, GpuView, LeaseRequest, PoolStatus } from "../gpus/types.ts";
 import type { JobEnding } from "../jobs/job.ts";
+import type { ObjectStore } from "../storage/objectStore.ts";
 import type { gpuPool } from "../workflows/gpuPool.ts";
 import type { Waiting } from "../workflows/jobRecord.ts";
 import * as messages from "../workflows/messages.ts";
 import { ids, taskQueues } from "../workflows/names.ts";
 import type { RenderJobInput } from "../workflows/renderJob.ts";
+import { createLedger, endOf, entryOf } from "./ledger.ts";
 import type { createSignals } from "./signals.ts";
 import { limitsOf, poolSettings } from "./starts.ts";
 
@@ -20,6 +22,7 @@ interface ReconcilerDeps {
   config: Config;
   signals: ReturnType<typeof createSignals>;
   removeInputs: (input: { jobId: string }) => Promise<void>;
+  store: ObjectStore;
 }
 
 /** A terminated job shows in the list a little after it was terminated. */
@@ -36,7 +39,9 @@ export interface ReconcileReport {
  * One look at everything: what the provider runs, which managers, pools and jobs are open. Stops instances
  * whose manager has ended, tells each pool what it missed, and notifies the callers of terminated jobs.
  */
-export function createReconcile({ client, comput3, config, signals, removeInputs }: ReconcilerDeps) {
+export function createReconcile({ client, comput3, config, signals, removeInputs, store }: ReconcilerDeps) {
+  const ledger = createLedger(store);
+
   return {
     /** @param since epoch milliseconds of the last look */
     async reconcile({ since }: { since: number }): Promise<ReconcileReport> {
@@ -95,7 +100,7 @@ export function createReconcile({ client, comput3, config, signals, removeInputs
     return instances.length;
   }
 
-  async function healInstance({ workload, node, type, expires }: Workload): Promise<void> {
+  async function healInstance({ workload, node, type, created, expires }: Workload): Promise<void> {
     const gpuId = ids.gpu(type, expires);
     const manager = await describe(gpuId);
     if (manager === undefined) {
@@ -105,9 +110,20 @@ export function createReconcile({ client, comput3, config, signals, removeInputs
     if (manager.status.name === "RUNNING") return;
     const lease = isGpuView(manager.memo?.gpu) ? manager.memo.gpu.lease : undefined;
     if (lease !== undefined) {
-      await signals.reportLoss({ ...lease, reason: "the manager of its GPU was ended", nodeFault: false });
+      await signals.reportLoss({
+        ...lease,
+        reason: "the manager of its GPU was ended",
+        nodeFault: false,
+        at: Date.now(),
+      });
     }
-    const { refundAmount } = await comput3.stop(workload);
+    const instance = endOf({ workload, node, created }, await comput3.stop(workload));
+    const usage = isGpuView(manager.memo?.gpu) ? manager.memo.gpu.usage : undefined;
+    const ratePerHour = config.gpu.pools[type]?.rate;
+    const { refundAmount } = instance;
+    await ledger.write(entryOf({ gpuId, type, instance, usage, ratePerHour })).catch((error: unknown) => {
+      log.error("an instance could not be written down", { workload, error: String(error) });
+    });
     log.warn("stopped an instance whose manager had ended", {
       gpuId,
       workload,

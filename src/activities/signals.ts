@@ -1,7 +1,7 @@
 import { type Client, WorkflowExecutionAlreadyStartedError, WorkflowNotFoundError } from "@temporalio/client";
 import type { SignalDefinition } from "@temporalio/common";
 import type { Config } from "../config.ts";
-import type { Assignment, GpuChange, Lease, LeaseOutcome, LeaseRequest } from "../gpus/types.ts";
+import type { Assignment, GpuChange, Lease, LeaseLoss, LeaseRelease, LeaseRequest } from "../gpus/types.ts";
 import type { JobEnding, JobResult } from "../jobs/job.ts";
 import type { deliverWebhook } from "../workflows/deliverWebhook.ts";
 import type { gpuManager } from "../workflows/gpuManager.ts";
@@ -37,7 +37,8 @@ export function createSignals({ client, config }: { client: Client; config: Conf
   }
 
   async function startManager({ gpuId, type, expires }: Extract<PoolMessage, { kind: "launch" }>): Promise<Delivery> {
-    const { bootDelayMs, readyTimeoutMs, idleTimeoutMs, replaceAfterMs, leaseTimeoutMs } = config.gpu;
+    const { bootDelayMs, readyTimeoutMs, idleTimeoutMs, replaceAfterMs, leaseTimeoutMs, pools } = config.gpu;
+    const ratePerHour = pools[type]?.rate;
     try {
       await client.workflow.start<typeof gpuManager>("gpuManager", {
         workflowId: gpuId,
@@ -48,7 +49,14 @@ export function createSignals({ client, config }: { client: Client; config: Conf
             gpuId,
             type,
             expires,
-            settings: { bootDelayMs, readyTimeoutMs, idleTimeoutMs, replaceAfterMs, leaseTimeoutMs },
+            settings: {
+              bootDelayMs,
+              readyTimeoutMs,
+              idleTimeoutMs,
+              replaceAfterMs,
+              leaseTimeoutMs,
+              ...(ratePerHour !== undefined && { ratePerHour }),
+            },
           },
         ],
         staticSummary: `one ${type} instance, from launch to confirmed stop`,
@@ -80,8 +88,8 @@ export function createSignals({ client, config }: { client: Client; config: Conf
       signal(ids.pool(gpuType), messages.withdrawLease, { jobId }),
 
     /** Job → manager. */
-    releaseLease: ({ gpuId, leaseId, outcome }: { gpuId: string; leaseId: string; outcome: LeaseOutcome }) =>
-      signal(gpuId, messages.releaseLease, { leaseId, outcome }),
+    releaseLease: ({ gpuId, ...release }: LeaseRelease & { gpuId: string }) =>
+      signal(gpuId, messages.releaseLease, release),
 
     /** Job → manager. */
     renewLease: ({ gpuId, leaseId }: { gpuId: string; leaseId: string }) =>
@@ -95,8 +103,7 @@ export function createSignals({ client, config }: { client: Client; config: Conf
       }),
 
     /** Manager → job. */
-    reportLoss: ({ jobId, leaseId, reason, nodeFault }: Assignment & { reason: string; nodeFault: boolean }) =>
-      signal(ids.job(jobId), messages.leaseLost, { leaseId, reason, nodeFault }),
+    reportLoss: ({ jobId, ...loss }: LeaseLoss & { jobId: string }) => signal(ids.job(jobId), messages.leaseLost, loss),
 
     /** Manager → pool. */
     reportGpu: ({ change }: { change: GpuChange }) => signal(ids.pool(change.type), messages.gpuChanged, change),

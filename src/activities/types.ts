@@ -29,6 +29,18 @@ export interface StoredText {
   inline?: string;
 }
 
+/** An instance that the provider does not run any more. */
+export interface EndedInstance {
+  workload: string;
+  node: string;
+  /** Epoch seconds at which the provider began to count. */
+  created: number;
+  /** Epoch milliseconds at which it stopped counting. */
+  stoppedAt: number;
+  /** What the provider gave back, when it said so. */
+  refundAmount?: number;
+}
+
 /** The progress of a model run, as its heartbeat carries it. */
 export interface RunProgress {
   /** 0–1, or null when the model does not say. */

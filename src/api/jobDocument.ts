@@ -1,4 +1,5 @@
 import type { Context } from "hono";
+import type { JobUsage } from "../jobs/job.ts";
 import type { JobState } from "../jobs/states.ts";
 import type { ApiDeps, ApiEnv } from "./context.ts";
 import { linkTo, nameOf, type ResultBody, resultOf } from "./jobResult.ts";
@@ -13,6 +14,20 @@ const lipsyncWords: Record<JobState, "submitted" | "running" | "succeeded" | "fa
   timed_out: "failed",
   cancelled: "failed",
 };
+
+/** GPU-seconds, and money when the rate is known. */
+function costOf({ bootMs, idleMs, busyMs, cost }: JobUsage) {
+  const seconds = (ms: number) => Math.round(ms) / 1000;
+  return {
+    gpu_seconds: {
+      boot: seconds(bootMs),
+      idle: seconds(idleMs),
+      busy: seconds(busyMs),
+      total: seconds(bootMs + idleMs + busyMs),
+    },
+    amount: cost,
+  };
+}
 
 /** Everything that is known of a job, as `GET /jobs/{id}` gives it. */
 export async function jobDocument(c: Context<ApiEnv>, deps: Pick<ApiDeps, "store" | "config">, reading: JobReading) {
@@ -49,6 +64,7 @@ export async function jobDocument(c: Context<ApiEnv>, deps: Pick<ApiDeps, "store
     max_time: view.maxTimeSeconds,
     attempts: view.attempts,
     gpu: view.gpu,
+    cost: view.usage && costOf(view.usage),
     result,
     files,
     metadata,

@@ -13,7 +13,7 @@ export type Workload = z.infer<typeof workloadSchema>;
 
 const launchedSchema = z.object({ workload: z.string(), node: z.string() });
 /** Older builds answer a stop with an empty object or with `{"success": true}`. */
-const stoppedSchema = z.object({ refund_amount: z.number().optional() });
+const stoppedSchema = z.object({ stopped: z.number().optional(), refund_amount: z.number().optional() });
 const balanceSchema = z.object({ balance: z.number() });
 
 /** The control API refused, failed or could not be reached. The message is a sentence without any secret. */
@@ -36,13 +36,19 @@ export interface Comput3Options {
   timeoutMs?: number;
 }
 
+export interface Stopped {
+  /** Unix seconds. */
+  stopped?: number;
+  refundAmount?: number;
+}
+
 /** Comput3's control API. Every call is one request; trying again is the caller's, who knows what it may repeat. */
 export interface Comput3 {
   /** Rents an instance until `expires` (Unix seconds). Not idempotent: a lost answer leaves one behind. */
   launch(request: { type: string; expires: number }, signal?: AbortSignal): Promise<{ workload: string; node: string }>;
   runningWorkloads(signal?: AbortSignal): Promise<Workload[]>;
-  /** Ends an instance. One that is not there any more is stopped, too. */
-  stop(workload: string, signal?: AbortSignal): Promise<{ refundAmount?: number }>;
+  /** Ends an instance. One that is not there any more is stopped, too. @returns what the provider says of it */
+  stop(workload: string, signal?: AbortSignal): Promise<Stopped>;
   types(signal?: AbortSignal): Promise<string[]>;
   balance(signal?: AbortSignal): Promise<number>;
 }
@@ -87,8 +93,11 @@ export function createComput3({ apiUrl, apiKey, timeoutMs = TIMEOUT_MS }: Comput
     runningWorkloads: (signal) => call("/workloads", z.array(workloadSchema), { running: true }, signal),
     async stop(workload, signal) {
       try {
-        const { refund_amount } = await call("/stop", stoppedSchema, { workload }, signal);
-        return refund_amount === undefined ? {} : { refundAmount: refund_amount };
+        const { stopped, refund_amount } = await call("/stop", stoppedSchema, { workload }, signal);
+        return {
+          ...(stopped !== undefined && { stopped }),
+          ...(refund_amount !== undefined && { refundAmount: refund_amount }),
+        };
       } catch (error) {
         if (error instanceof Comput3Error && error.status === 404) return {};
         throw error;

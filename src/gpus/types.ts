@@ -43,8 +43,8 @@ export interface Lease extends Assignment {
   expiresAt: number;
   /** Epoch milliseconds; what the job pays for begins here. */
   grantedAt: number;
-  /** The time before the lease that is charged to it: the boot, or the idle time since the last one. */
-  before: { kind: "boot" | "idle"; ms: number };
+  /** The time before it that is charged to it: the boot, if it is the first one, and the idle time. */
+  before: { bootMs: number; idleMs: number };
   /** Money per hour; absent when it is not known. */
   ratePerHour?: number;
 }
@@ -57,6 +57,24 @@ export type LeaseOutcome =
   | "clean"
   /** The node failed the job, or the job's run could not be seen to have ended: retire the instance. */
   | "suspect";
+
+/** A job gives its lease back. */
+export interface LeaseRelease {
+  leaseId: string;
+  outcome: LeaseOutcome;
+  /** Epoch milliseconds; what the job pays for ends here. */
+  at: number;
+}
+
+/** A manager takes a lease away. */
+export interface LeaseLoss {
+  leaseId: string;
+  reason: string;
+  /** False when an operator took it, which does not count as an attempt. */
+  nodeFault: boolean;
+  /** Epoch milliseconds; what the job pays for ends here. */
+  at: number;
+}
 
 /** How an instance is: the payload of `gpuChanged` and the memo (key `gpu`) of its manager. */
 export interface GpuView {
@@ -80,10 +98,12 @@ export interface GpuView {
   usage?: GpuUsage;
 }
 
-/** Where the time of an instance went. Boot, busy and idle add up to what was paid once it has stopped. */
+/** Where the time of an instance went. Boot, busy and idle add up to the time from `paidFrom` to `until`. */
 export interface GpuUsage {
   /** Epoch milliseconds at which the provider began to count. */
   paidFrom: number;
+  /** Epoch milliseconds up to which the time is accounted for. */
+  until: number;
   bootMs: number;
   busyMs: number;
   idleMs: number;
@@ -102,6 +122,29 @@ export interface GpuChange extends GpuView {
   servedSeconds?: number;
   /** An assignment that was not taken: its job goes back into the queue. */
   refused?: string;
+}
+
+/** One instance that was paid for, as the ledger keeps it. Boot, busy and idle add up to what was paid. */
+export interface LedgerEntry {
+  /** The provider's id. */
+  workload: string;
+  gpuId: string;
+  type: string;
+  node: string;
+  /** ISO 8601 */
+  paidFrom: string;
+  /** ISO 8601 */
+  stoppedAt: string;
+  paidSeconds: number;
+  bootSeconds: number;
+  busySeconds: number;
+  idleSeconds: number;
+  jobs: number;
+  /** Money per hour, and for this instance; absent without a rate. */
+  ratePerHour?: number;
+  cost?: number;
+  /** What the provider gave back of what it took at the launch. */
+  refundAmount?: number;
 }
 
 /** Limits of a pool, from configuration or an operator. */

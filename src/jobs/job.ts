@@ -55,6 +55,17 @@ export interface JobGpu {
   type: string;
 }
 
+/** The time of instances that is charged to a job, in milliseconds, and the money. */
+export interface JobUsage {
+  /** Of the instances that it was the first to use. */
+  bootMs: number;
+  /** Before it, with nobody using them. */
+  idleMs: number;
+  busyMs: number;
+  /** Absent when an instance's rate is not known. */
+  cost?: number;
+}
+
 /**
  * What everybody may know of a job: kept in the memo of its workflow (key `view`), so that a status can be
  * read with no worker running. Small, because every list returns it; times are ISO 8601 UTC.
@@ -75,6 +86,8 @@ export interface JobView {
   /** How many GPUs were granted so far. */
   attempts: number;
   gpu?: JobGpu;
+  /** What it had of GPUs, over all attempts. */
+  usage?: JobUsage;
   /** The result first, then what else came of the job. */
   files: StoredFile[];
   /** Where a lip-sync function says that its result lies; not everything it names can be fetched. */

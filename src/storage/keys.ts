@@ -13,5 +13,10 @@ export const keys = {
   resultFile: (jobId: string, name: string) => `results/${jobId}/${fileName(name)}`,
   /** A prepared input; removed when the job ends. */
   input: (jobId: string, name: string) => `inputs/${jobId}/${fileName(name)}`,
+  /** What an instance cost. @param stoppedAt ISO 8601; entries are kept by its day */
+  ledger: (stoppedAt: string, workload: string) =>
+    `ledger/${stoppedAt.slice(0, 10)}/${workload.replaceAll(/[^A-Za-z0-9._-]/g, "_")}.json`,
+  /** @param day YYYY-MM-DD */
+  ledgerOf: (day: string) => `ledger/${day}/`,
   inputsOf: (jobId: string) => `inputs/${jobId}/`,
 } as const;

@@ -10,7 +10,7 @@ import {
 import type { Activities } from "../activities/index.ts";
 import type { PreparedInput, StoredText } from "../activities/types.ts";
 import { expectedSeconds, kindOf } from "../gpus/demand.ts";
-import type { Lease, LeaseOutcome, LeaseRequest } from "../gpus/types.ts";
+import type { Lease, LeaseLoss, LeaseOutcome, LeaseRequest } from "../gpus/types.ts";
 import { failureTypes } from "../jobs/failureTypes.ts";
 import type { JobEnding, JobResult, JobSpec, StoredFile } from "../jobs/job.ts";
 import { stepsOf } from "../jobs/steps.ts";
@@ -45,11 +45,7 @@ interface Done {
   text: StoredText | undefined;
 }
 
-interface Loss {
-  reason: string;
-  /** It counts as one of the job's attempts. */
-  nodeFault: boolean;
-}
+type Loss = Omit<LeaseLoss, "leaseId">;
 
 /** As a belt, a waiting job asks again now and then; the pool knows a job that it already has. */
 const ASK_AGAIN_MS = 600_000;
@@ -160,9 +156,16 @@ export function createGpuClaim({ job, gpuType, settings, record, end }: ClaimOpt
       renewal?.cancel();
       await renewing;
       budgetMs -= Date.now() - startedAt;
-      const { gpuId, leaseId } = lease;
-      await CancellationScope.nonCancellable(() => signals.releaseLease({ gpuId, leaseId, outcome }));
+      await CancellationScope.nonCancellable(() => giveBack(lease, outcome, loss?.at));
     }
+  }
+
+  /** @param endedAt epoch milliseconds at which the manager took it away, if it did */
+  async function giveBack(lease: Lease, outcome: LeaseOutcome, endedAt?: number): Promise<void> {
+    const { gpuId, leaseId } = lease;
+    const at = endedAt ?? Date.now();
+    record.charge(lease, at);
+    await signals.releaseLease({ gpuId, leaseId, outcome, at });
   }
 
   function maxTimeEnd(lease: Lease, startedAt: number): number {
@@ -220,7 +223,7 @@ export function createGpuClaim({ job, gpuType, settings, record, end }: ClaimOpt
         for (;;) {
           await sleep(settings.leaseRenewalMs, { summary: "until the lease is renewed" });
           const { delivered } = await signals.renewLease({ gpuId, leaseId });
-          if (!delivered) lose({ reason: "the manager of its GPU is gone", nodeFault: false });
+          if (!delivered) lose({ reason: "the manager of its GPU is gone", nodeFault: false, at: Date.now() });
         }
       });
     } catch (error) {
@@ -245,7 +248,7 @@ export function createGpuClaim({ job, gpuType, settings, record, end }: ClaimOpt
     },
     async settle() {
       for (let lease = unwanted.shift(); lease !== undefined; lease = unwanted.shift()) {
-        await signals.releaseLease({ gpuId: lease.gpuId, leaseId: lease.leaseId, outcome: "clean" });
+        await giveBack(lease, "clean");
       }
     },
   };

@@ -11,7 +11,9 @@ import {
   workflowInfo,
 } from "@temporalio/workflow";
 import type { Activities } from "../activities/index.ts";
-import type { Assignment, LeaseOutcome } from "../gpus/types.ts";
+import type { EndedInstance } from "../activities/types.ts";
+import type { Assignment, GpuUsage, LeaseRelease } from "../gpus/types.ts";
+import { openUsage } from "../gpus/usage.ts";
 import { createAlarm } from "./alarm.ts";
 import { failureSentence } from "./failures.ts";
 import { type CarriedRecord, createInstanceRecord } from "./instanceRecord.ts";
@@ -27,6 +29,8 @@ export interface GpuSettings {
   replaceAfterMs: number;
   /** A lease that was not renewed for so long is taken back. */
   leaseTimeoutMs: number;
+  /** Money; undefined when it is not known. */
+  ratePerHour?: number;
 }
 
 export interface GpuInput {
@@ -37,6 +41,14 @@ export interface GpuInput {
   settings: GpuSettings;
   /** What the run before knew. */
   carried?: Carried;
+}
+
+/** How an instance ended, and what it cost. */
+export interface GpuResult {
+  reason: string;
+  /** What was stopped at the provider; a lost reply to the launch makes it two. */
+  ended: EndedInstance[];
+  usage?: GpuUsage;
 }
 
 interface Carried {
@@ -85,13 +97,20 @@ const { stopGpu } = proxyActivities<Activities>({
   summary: "stop the instance and see that it is gone",
 });
 
+const { writeLedger } = proxyActivities<Activities>({
+  startToCloseTimeout: "1m",
+  scheduleToCloseTimeout: "1 day",
+  retry: { initialInterval: "1s", maximumInterval: "1m" },
+  summary: "write down what the instance cost",
+});
+
 /**
  * Owns one paid instance from its launch until it is seen to be gone, and alone grants its lease.
  *
  * It runs in a non-cancellable scope: *Cancel* in the Web UI means drain, and the workflow never ends
  * before the instance has.
  */
-export async function gpuManager(input: GpuInput): Promise<{ reason: string; refundAmount: number }> {
+export async function gpuManager(input: GpuInput): Promise<GpuResult> {
   const { gpuId, type, expires, settings } = input;
   const instance = createInstanceRecord(input, input.carried?.record);
   const { startedAt } = instance.view;
@@ -100,7 +119,7 @@ export async function gpuManager(input: GpuInput): Promise<{ reason: string; ref
   const assigned: Assignment[] = [];
   /** A cancelled watch ends at its next heartbeat; what must not outrun it waits here. */
   let watchEnded: Promise<void> = Promise.resolve();
-  const released: { leaseId: string; outcome: LeaseOutcome }[] = [];
+  const released: LeaseRelease[] = [];
 
   /** Asks for the end; a call that does not wait for the holder overrides one that does. */
   const requestStop = (request: Stop) => {
@@ -129,13 +148,16 @@ export async function gpuManager(input: GpuInput): Promise<{ reason: string; ref
     void condition(() => stop !== undefined).then(() => scope.cancel());
     try {
       await scope.run(async () => {
-        const { workload, node } = await launchGpu({ gpuId, type, expires, launchedAfter: startedAt });
-        await instance.change({ state: "starting", workload, node });
-        const { bootDelayMs, readyTimeoutMs } = settings;
+        const { workload, node, created } = await launchGpu({ gpuId, type, expires, launchedAfter: startedAt });
+        const { bootDelayMs, readyTimeoutMs, ratePerHour } = settings;
+        const usage = openUsage(created * 1000, ratePerHour);
+        await instance.change({ state: "starting", workload, node, usage });
         await awaitGpuReady({ gpuId, node, bootDelayMs, readyBy: Date.now() + readyTimeoutMs });
       });
+      instance.account("bootMs", Date.now());
       await instance.change({ state: "idle" });
     } catch (error) {
+      instance.account("bootMs", Date.now());
       if (stop === undefined) {
         const nodeFault = true;
         requestStop({ reason: `could not be started: ${failureSentence(error)}`, now: true, nodeFault });
@@ -222,7 +244,9 @@ export async function gpuManager(input: GpuInput): Promise<{ reason: string; ref
       if (release.outcome === "suspect") {
         requestStop({ reason: "the job's run failed on it or was not seen to end", now: false, nodeFault: true });
       }
-      await instance.change({ state: stop === undefined ? "idle" : "draining" }, { released: release.leaseId });
+      instance.account("busyMs", release.at);
+      const ended = { released: release.leaseId, ...served(release, instance.view.since) };
+      await instance.change({ state: stop === undefined ? "idle" : "draining" }, ended);
     }
   }
 
@@ -246,16 +270,31 @@ export async function gpuManager(input: GpuInput): Promise<{ reason: string; ref
   }
 
   async function takeLeaseAway(lease: Assignment, reason: string, nodeFault: boolean): Promise<void> {
-    await instance.tellHolder(lease, reason, nodeFault);
+    const at = Date.now();
+    instance.account("busyMs", at);
+    await instance.tellHolder(lease, { reason, nodeFault, at });
     await instance.change({ state: "stopping", reason }, { released: lease.leaseId });
   }
 
-  async function shutDown({ reason }: Stop): Promise<{ reason: string; refundAmount: number }> {
+  async function shutDown({ reason }: Stop): Promise<GpuResult> {
     await instance.change({ state: "stopping", reason });
-    const { refundAmount } = await stopGpu({ gpuId, type, expires });
+    const { workload, node, usage: used } = instance.view;
+    const own = workload !== undefined &&
+      node !== undefined &&
+      used && { workload, node, created: used.paidFrom / 1000 };
+    const { ended } = await stopGpu({ gpuId, type, expires, ...(own && { own }) });
+    const end = ended.find((one) => one.workload === workload);
+    if (end !== undefined) instance.account("idleMs", end.stoppedAt);
+    const { usage } = instance.view;
+    if (ended.length > 0) await writeLedger({ gpuId, type, ended, ...(usage && { usage }) });
     for (const assignment of assigned.splice(0)) await instance.change({}, { refused: assignment.leaseId });
     await instance.change({ state: "stopped" });
     await watchEnded;
-    return { reason, refundAmount };
+    return { reason, ended, ...(usage && { usage }) };
   }
+}
+
+/** How long a run that ended well took. */
+function served({ outcome, at }: LeaseRelease, grantedAt: number): { servedSeconds?: number } {
+  return outcome === "completed" ? { servedSeconds: Math.max(0, at - grantedAt) / 1000 } : {};
 }

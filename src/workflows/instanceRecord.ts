@@ -1,6 +1,7 @@
 import { log, proxyLocalActivities, setCurrentDetails, upsertMemo } from "@temporalio/workflow";
 import type { Activities } from "../activities/index.ts";
-import type { Assignment, GpuChange, GpuView } from "../gpus/types.ts";
+import type { Assignment, GpuChange, GpuView, Lease } from "../gpus/types.ts";
+import { account } from "../gpus/usage.ts";
 import { failureSentence } from "./failures.ts";
 
 const signals = proxyLocalActivities<Activities>({
@@ -13,11 +14,13 @@ const signals = proxyLocalActivities<Activities>({
 export interface InstanceRecord {
   readonly view: GpuView;
   /** Records a change and tells the pool, also which lease ended by it. */
-  change(next: Partial<GpuView>, ended?: Pick<GpuChange, "released" | "refused">): Promise<void>;
+  change(next: Partial<GpuView>, ended?: Pick<GpuChange, "released" | "refused" | "servedSeconds">): Promise<void>;
+  /** Accounts for the time up to `at` (epoch milliseconds). */
+  account(use: "bootMs" | "busyMs" | "idleMs", at: number): void;
   /** Records a lease and grants it; false when its job is gone, undefined when that is not known. */
   lend(assignment: Assignment): Promise<boolean | undefined>;
   /** Tells the holder that its GPU is gone. */
-  tellHolder(lease: Assignment, reason: string, nodeFault: boolean): Promise<void>;
+  tellHolder(lease: Assignment, loss: { reason: string; nodeFault: boolean; at: number }): Promise<void>;
   carried(): CarriedRecord;
 }
 
@@ -44,6 +47,15 @@ export function createInstanceRecord(
     log.info("instance changed", { ...view });
   }
 
+  /** The time in which nobody held the instance, until now, is charged to the next lease. */
+  function charge(grantedAt: number): Lease["before"] {
+    const { usage } = view;
+    if (usage === undefined) return { bootMs: 0, idleMs: 0 };
+    const charged = account(usage, "idleMs", grantedAt);
+    view = { ...view, usage: { ...charged, jobs: charged.jobs + 1 } };
+    return { bootMs: usage.jobs === 0 ? usage.bootMs : 0, idleMs: charged.idleMs - usage.idleMs };
+  }
+
   return {
     get view() {
       return view;
@@ -56,16 +68,21 @@ export function createInstanceRecord(
       show();
       await deliver("gpuChanged", signals.reportGpu({ change: { ...view, ...ended, sequence } }));
     },
+    account(use, at) {
+      if (view.usage !== undefined) view = { ...view, usage: account(view.usage, use, at) };
+    },
     async lend(lease) {
-      view = { ...view, state: "leased", since: Date.now(), lease };
+      const grantedAt = Date.now();
+      const before = charge(grantedAt);
+      view = { ...view, state: "leased", since: grantedAt, lease };
       show();
-      const { node = "", expiresAt } = view;
-      const before = { kind: "idle", ms: 0 } as const;
-      const granted = { ...lease, gpuId, gpuType: type, node, expiresAt, grantedAt: Date.now(), before };
+      const { node = "", expiresAt, usage } = view;
+      const rate = usage?.ratePerHour === undefined ? {} : { ratePerHour: usage.ratePerHour };
+      const granted = { ...lease, gpuId, gpuType: type, node, expiresAt, grantedAt, before, ...rate };
       return await deliver("leaseGranted", signals.grantLease({ lease: granted }));
     },
-    async tellHolder(lease, reason, nodeFault) {
-      await deliver("leaseLost", signals.reportLoss({ ...lease, reason, nodeFault }));
+    async tellHolder(lease, loss) {
+      await deliver("leaseLost", signals.reportLoss({ ...lease, ...loss }));
     },
     carried: () => ({ view, sequence }),
   };

@@ -1,5 +1,6 @@
 import { log, setCurrentDetails, upsertMemo, upsertSearchAttributes } from "@temporalio/workflow";
-import type { LeaseRequest } from "../gpus/types.ts";
+import type { Lease, LeaseRequest } from "../gpus/types.ts";
+import { costOf } from "../gpus/usage.ts";
 import { initialView, type JobEnding, type JobSpec, type JobView, withEvent } from "../jobs/job.ts";
 import { searchAttributes } from "./names.ts";
 
@@ -18,6 +19,8 @@ export interface JobRecord {
   update(patch: Partial<JobView>, event: string): void;
   /** Tells the census that the job waits for a GPU, or no longer does. */
   waitsFor(waiting: Waiting | undefined): void;
+  /** Charges the job with a lease that ended at `at` (epoch milliseconds). */
+  charge(lease: Lease, at: number): void;
   /** Records how the job ends; false when it already had an ending. */
   end(ending: JobEnding, patch?: Partial<JobView>): boolean;
 }
@@ -45,6 +48,20 @@ export function createJobRecord(job: JobSpec): JobRecord {
     update,
     waitsFor(waiting) {
       upsertMemo({ waiting: waiting ?? null });
+    },
+    charge({ before, grantedAt, ratePerHour }, at) {
+      const { bootMs, idleMs, busyMs, cost } = view.usage ?? { bootMs: 0, idleMs: 0, busyMs: 0, cost: 0 };
+      const heldMs = Math.max(0, at - grantedAt);
+      const added = costOf(before.bootMs + before.idleMs + heldMs, ratePerHour);
+      const usage = {
+        bootMs: bootMs + before.bootMs,
+        idleMs: idleMs + before.idleMs,
+        busyMs: busyMs + heldMs,
+        ...(cost !== undefined && added !== undefined && { cost: cost + added }),
+      };
+      view = { ...view, usage };
+      // Otherwise it is shown with the ending.
+      if (ending !== undefined) upsertMemo({ view });
     },
     end(next, patch = {}) {
       if (ending !== undefined) return false;

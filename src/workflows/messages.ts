@@ -4,7 +4,8 @@ import type {
   Census,
   GpuChange,
   Lease,
-  LeaseOutcome,
+  LeaseLoss,
+  LeaseRelease,
   LeaseRequest,
   PoolLimits,
   PoolStatus,
@@ -23,7 +24,7 @@ export const endJob = defineSignal<[{ state: RequestableState; error?: string }]
 /** Manager: the GPU is yours until you release it. A job that does not want it (any more) releases it at once. */
 export const leaseGranted = defineSignal<[Lease]>("leaseGranted");
 /** Manager: the GPU is gone. `nodeFault` is false when an operator took it, which does not count as an attempt. */
-export const leaseLost = defineSignal<[{ leaseId: string; reason: string; nodeFault: boolean }]>("leaseLost");
+export const leaseLost = defineSignal<[LeaseLoss]>("leaseLost");
 
 // To a pool
 
@@ -43,7 +44,7 @@ export const resizePool = defineSignal<[Partial<PoolLimits> & { paused?: boolean
 /** Pool: give your lease to this job. Refused (by `gpuChanged`) unless the instance is idle. */
 export const assign = defineSignal<[Assignment]>("assign");
 /** Job: I am done with the GPU. */
-export const releaseLease = defineSignal<[{ leaseId: string; outcome: LeaseOutcome }]>("releaseLease");
+export const releaseLease = defineSignal<[LeaseRelease]>("releaseLease");
 /** Job: I still use it. Sent every minute. */
 export const renewLease = defineSignal<[{ leaseId: string }]>("renewLease");
 /** Pool or operator: finish the job (or, with `now`, take its GPU away), then stop. */
