@@ -9,6 +9,7 @@ import { loadConfig } from "../src/config.ts";
 import type { Lease } from "../src/gpus/types.ts";
 import type { JobSpec } from "../src/jobs/job.ts";
 import type { WhisperInput } from "../src/jobs/whisper.ts";
+import { createMetrics } from "../src/metrics.ts";
 import { createObjectStore } from "../src/storage/index.ts";
 import { keys } from "../src/storage/keys.ts";
 import { buildActivities } from "../src/workers/activities.ts";
@@ -28,7 +29,7 @@ const SETTLE_MS = 500;
 const config = loadConfig(process.env);
 const store = createObjectStore(config.storage, "");
 // Nothing here talks to Temporal.
-const { activities, close } = await buildActivities(config, {} as Client, process.env);
+const { activities, close } = await buildActivities(config, {} as Client, process.env, createMetrics());
 
 process.on("message", (task: Task) => {
   measure(task).then(

@@ -26,6 +26,7 @@ export interface Config {
   ffmpegPath: string | undefined;
   ffprobePath: string | undefined;
   logLevel: LogLevel;
+  metrics: MetricsConfig;
   simulator: SimulatorConfig;
   embedded: EmbeddedConfig;
 }
@@ -160,6 +161,12 @@ export interface S3Config {
   accessKey: string | undefined;
   secretKey: string | undefined;
   bucket: string;
+}
+
+export interface MetricsConfig {
+  host: string;
+  /** undefined: not served. */
+  port: number | undefined;
 }
 
 export interface SimulatorConfig {
@@ -348,6 +355,8 @@ const environmentSchema = z.object({
   FFMPEG_PATH: text.optional(),
   FFPROBE_PATH: text.optional(),
   LOG_LEVEL: z.enum(["trace", "debug", "info", "warn", "error", "silent"]).default("info"),
+  METRICS_PORT: port.optional(),
+  METRICS_HOST: text.default("127.0.0.1"),
   SIM_PORT: port.default(5050),
   SIM_LAUNCH_SECONDS: seconds.default(3),
   SIM_SPEED: seconds.default(1),
@@ -480,6 +489,7 @@ function toConfig(env: Environment): Config {
     ffmpegPath: env.FFMPEG_PATH,
     ffprobePath: env.FFPROBE_PATH,
     logLevel: env.LOG_LEVEL,
+    metrics: { host: env.METRICS_HOST, port: env.METRICS_PORT },
     simulator: {
       port: env.SIM_PORT,
       launchSeconds: env.SIM_LAUNCH_SECONDS,

@@ -4,6 +4,7 @@ import type { ModalFunction } from "../clients/modal.ts";
 import type { SafeFetch } from "../clients/safeFetch.ts";
 import type { Config } from "../config.ts";
 import type { MediaTools } from "../media/ffmpeg.ts";
+import type { Metrics } from "../metrics.ts";
 import type { ObjectStore } from "../storage/objectStore.ts";
 
 /** What the activities work with; put together by the worker, and by tests. */
@@ -14,6 +15,7 @@ export interface ActivityDeps {
   store: ObjectStore;
   safeFetch: SafeFetch;
   media: MediaTools;
+  metrics: Metrics;
   /** undefined: there are no lip-sync jobs. */
   modal: ModalFunction | undefined;
 }

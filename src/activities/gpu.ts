@@ -2,10 +2,12 @@ import { setTimeout as delay } from "node:timers/promises";
 import { ApplicationFailure, cancellationSignal, log } from "@temporalio/activity";
 import { nodeIsUp, type Workload } from "../clients/comput3.ts";
 import type { GpuUsage } from "../gpus/types.ts";
+import { readPoolOverrides } from "../storage/poolOverrides.ts";
 import { ids } from "../workflows/names.ts";
 import type { ActivityDeps } from "./deps.ts";
 import { withHeartbeats } from "./heartbeats.ts";
 import { createLedger, endOf, entryOf } from "./ledger.ts";
+import { limitsOf } from "./starts.ts";
 import type { EndedInstance } from "./types.ts";
 
 /** What identifies an instance at the provider, from before it exists: the launch API knows no other mark. */
@@ -48,8 +50,9 @@ const CHECK_TRIES = 3;
 const CONFIRM_MS = 60_000;
 
 /** What is done to a paid instance. Every one of these may run twice, and finds what the first run did. */
-export function createGpuActivities({ comput3, config, store }: Pick<ActivityDeps, "comput3" | "config" | "store">) {
-  const ledger = createLedger(store);
+export function createGpuActivities(deps: Pick<ActivityDeps, "comput3" | "config" | "store" | "metrics">) {
+  const { comput3, config, store } = deps;
+  const ledger = createLedger(store, deps.metrics);
 
   async function instancesOf({ type, expires }: InstanceKey, signal: AbortSignal): Promise<Workload[]> {
     const running = await comput3.runningWorkloads(signal);
@@ -187,7 +190,7 @@ export function createGpuActivities({ comput3, config, store }: Pick<ActivityDep
     const ours = running.filter((workload) => workload.type === key.type && workload.expires === key.expires);
     // The provider counts whole seconds.
     const adopted = ours.find((workload) => workload.created * 1000 >= key.launchedAfter - 1000);
-    const max = config.gpu.pools[key.type]?.max ?? 0;
+    const { max } = limitsOf(config.gpu.pools[key.type], await readPoolOverrides(store, key.type));
     if (adopted === undefined && running.filter(({ type }) => type === key.type).length >= max) {
       throw new Error(`there are already ${max} instances of ${key.type}`);
     }

@@ -2,17 +2,19 @@ import { Readable } from "node:stream";
 import type { Stopped } from "../clients/comput3.ts";
 import type { GpuUsage, LedgerEntry } from "../gpus/types.ts";
 import { account, costOf } from "../gpus/usage.ts";
+import type { Metrics } from "../metrics.ts";
 import { keys } from "../storage/keys.ts";
 import type { ObjectStore } from "../storage/objectStore.ts";
 import type { EndedInstance } from "./types.ts";
 
 /** What was paid for, an object per instance; its sum is the provider's bill. */
-export function createLedger(store: ObjectStore) {
+export function createLedger(store: ObjectStore, metrics: Metrics) {
   return {
     /** Writing an entry again replaces it. */
     async write(entry: LedgerEntry): Promise<void> {
       const body = Readable.from([Buffer.from(JSON.stringify(entry))]);
       await store.put(keys.ledger(entry.stoppedAt, entry.workload), body, { contentType: "application/json" });
+      metrics.instanceStopped(entry);
     },
   };
 }

@@ -6,7 +6,9 @@ import type { Comput3, Workload } from "../clients/comput3.ts";
 import type { Config } from "../config.ts";
 import type { Census, GpuView, LeaseRequest, PoolStatus } from "../gpus/types.ts";
 import type { JobEnding } from "../jobs/job.ts";
+import type { Metrics } from "../metrics.ts";
 import type { ObjectStore } from "../storage/objectStore.ts";
+import { readPoolOverrides } from "../storage/poolOverrides.ts";
 import type { gpuPool } from "../workflows/gpuPool.ts";
 import type { Waiting } from "../workflows/jobRecord.ts";
 import * as messages from "../workflows/messages.ts";
@@ -23,6 +25,7 @@ interface ReconcilerDeps {
   signals: ReturnType<typeof createSignals>;
   removeInputs: (input: { jobId: string }) => Promise<void>;
   store: ObjectStore;
+  metrics: Metrics;
 }
 
 /** A terminated job shows in the list a little after it was terminated. */
@@ -39,8 +42,8 @@ export interface ReconcileReport {
  * One look at everything: what the provider runs, which managers, pools and jobs are open. Stops instances
  * whose manager has ended, tells each pool what it missed, and notifies the callers of terminated jobs.
  */
-export function createReconcile({ client, comput3, config, signals, removeInputs, store }: ReconcilerDeps) {
-  const ledger = createLedger(store);
+export function createReconcile({ client, comput3, config, signals, removeInputs, store, metrics }: ReconcilerDeps) {
+  const ledger = createLedger(store, metrics);
 
   return {
     /** @param since epoch milliseconds of the last look */
@@ -48,10 +51,11 @@ export function createReconcile({ client, comput3, config, signals, removeInputs
       const at = Date.now();
       const managers = await openManagers();
       heartbeat();
-      const instances = await healInstances(new Set(managers.map((gpu) => gpu.gpuId)));
+      const { running, foreign } = await healInstances(new Set(managers.map((gpu) => gpu.gpuId)));
       heartbeat();
       const types = new Set([...Object.keys(config.gpu.pools), ...managers.map((gpu) => gpu.type)]);
       const jobs = await openJobs();
+      metrics.seen({ gpus: managers, waiting: countsOf(jobs), openJobs: jobs.size, foreign });
       for (const type of types) {
         await sendCensus(
           type,
@@ -62,7 +66,7 @@ export function createReconcile({ client, comput3, config, signals, removeInputs
         heartbeat();
       }
       const notified = await notifyTerminated(since - LIST_LAG_MS);
-      const summary = `${instances} instances, ${managers.length} managers, ${jobs.size} open jobs, ${notified} terminated jobs notified`;
+      const summary = `${running} instances, ${managers.length} managers, ${jobs.size} open jobs, ${notified} terminated jobs notified`;
       return { summary };
     },
   };
@@ -86,28 +90,31 @@ export function createReconcile({ client, comput3, config, signals, removeInputs
     return jobs;
   }
 
-  async function healInstances(managed: ReadonlySet<string>): Promise<number> {
+  async function healInstances(managed: ReadonlySet<string>): Promise<{ running: number; foreign: number }> {
     let instances: Workload[];
     try {
       instances = await comput3.runningWorkloads();
     } catch (error) {
       log.warn("the provider's list could not be read", { error: String(error) });
-      return 0;
+      return { running: 0, foreign: 0 };
     }
+    let foreign = 0;
     for (const instance of instances) {
-      if (!managed.has(ids.gpu(instance.type, instance.expires))) await healInstance(instance);
+      if (managed.has(ids.gpu(instance.type, instance.expires))) continue;
+      if (!(await healInstance(instance))) foreign += 1;
     }
-    return instances.length;
+    return { running: instances.length, foreign };
   }
 
-  async function healInstance({ workload, node, type, created, expires }: Workload): Promise<void> {
+  /** Stops an instance whose manager has ended. @returns false when no manager ever launched it */
+  async function healInstance({ workload, node, type, created, expires }: Workload): Promise<boolean> {
     const gpuId = ids.gpu(type, expires);
     const manager = await describe(gpuId);
     if (manager === undefined) {
       log.warn("an instance that is not ours; it is left alone", { workload, node, type, expires });
-      return;
+      return false;
     }
-    if (manager.status.name === "RUNNING") return;
+    if (manager.status.name === "RUNNING") return true;
     const lease = isGpuView(manager.memo?.gpu) ? manager.memo.gpu.lease : undefined;
     if (lease !== undefined) {
       await signals.reportLoss({
@@ -131,6 +138,8 @@ export function createReconcile({ client, comput3, config, signals, removeInputs
       jobId: lease?.jobId,
       refundAmount,
     });
+    metrics.orphanStopped();
+    return true;
   }
 
   async function sendCensus(
@@ -147,7 +156,9 @@ export function createReconcile({ client, comput3, config, signals, removeInputs
     const unlisted = queued.filter((jobId) => !jobs.has(jobId));
     const goneJobs = await closedJobs(unlisted);
     if (pool === undefined && gpus.length === 0 && missingJobs.length === 0) return;
-    const census: Census = { at, limits: limitsOf(config.gpu.pools[type]), gpus, missingJobs, goneJobs };
+    const { paused, ...overrides } = await readPoolOverrides(store, type);
+    const limits = limitsOf(config.gpu.pools[type], overrides);
+    const census: Census = { at, limits, gpus, missingJobs, goneJobs, ...(paused !== undefined && { paused }) };
     await client.workflow.signalWithStart<typeof gpuPool, [Census]>("gpuPool", {
       workflowId: ids.pool(type),
       taskQueue: taskQueues.main,
@@ -200,6 +211,7 @@ export function createReconcile({ client, comput3, config, signals, removeInputs
       const ending: JobEnding = { state: "failed", error: status.name === "TERMINATED" ? TERMINATED : TIMED_OUT };
       const { id: jobId, notifyUrl: url, metadata } = job;
       await signals.startWebhook({ jobId, url, ending, ...(metadata && { metadata }) });
+      metrics.jobTerminated();
       notified += 1;
     }
     return notified;
@@ -221,6 +233,14 @@ export function createReconcile({ client, comput3, config, signals, removeInputs
       throw error;
     }
   }
+}
+
+function countsOf(jobs: ReadonlyMap<string, Waiting | undefined>): Map<string, number> {
+  const counts = new Map<string, number>();
+  for (const wish of jobs.values()) {
+    if (wish !== undefined) counts.set(wish.gpuType, (counts.get(wish.gpuType) ?? 0) + 1);
+  }
+  return counts;
 }
 
 function jobIdOf(workflowId: string): string {

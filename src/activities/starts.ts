@@ -1,6 +1,7 @@
 import type { Client } from "@temporalio/client";
 import type { Config, PoolConfig } from "../config.ts";
 import type { PoolLimits } from "../gpus/types.ts";
+import type { PoolOverrides } from "../storage/poolOverrides.ts";
 import type { PoolSettings } from "../workflows/gpuPool.ts";
 import { censusWanted } from "../workflows/messages.ts";
 import { ids, taskQueues } from "../workflows/names.ts";
@@ -13,8 +14,8 @@ export function poolSettings(config: Config, gpuType: string): PoolSettings {
 }
 
 /** The limits of a pool; a type that is not configured has none of its own. */
-export function limitsOf(pool: PoolConfig | undefined): PoolLimits {
-  return { min: pool?.min ?? 0, max: pool?.max ?? 0 };
+export function limitsOf(pool: PoolConfig | undefined, overrides: PoolOverrides = {}): PoolLimits {
+  return { min: overrides.min ?? pool?.min ?? 0, max: overrides.max ?? pool?.max ?? 0 };
 }
 
 /** Makes the reconciler look now; starts it if it is not there. */

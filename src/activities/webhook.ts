@@ -28,7 +28,8 @@ export function createAttemptWebhook({
   config,
   store,
   safeFetch,
-}: Pick<ActivityDeps, "config" | "store" | "safeFetch">) {
+  metrics,
+}: Pick<ActivityDeps, "config" | "store" | "safeFetch" | "metrics">) {
   const { secret, timeoutMs } = config.webhook;
   return {
     /** Posts a job's ending to its caller, once. What the receiver does is a result, not an error. */
@@ -44,6 +45,7 @@ export function createAttemptWebhook({
       };
       const outcome = await post();
       const made: WebhookAttempt = { at: at.toISOString(), ms: Date.now() - at.getTime(), ...outcome };
+      metrics.webhookAttempted(made.delivered);
       log.info("webhook attempt", { jobId, attempt, url: withoutQuery(url), ...made });
       return made;
 

@@ -7,9 +7,12 @@ import type { ApiDeps, ApiEnv } from "./context.ts";
 import { errorResponse, HttpError } from "./errors.ts";
 import { accessLog } from "./middleware/accessLog.ts";
 import { authenticate } from "./middleware/authentication.ts";
+import { createReadPool } from "./poolStatus.ts";
 import { fileRoutes } from "./routes/files.ts";
+import { gpuRoutes } from "./routes/gpus.ts";
 import { jobRoutes } from "./routes/jobs.ts";
 import { operationsRoutes } from "./routes/operations.ts";
+import { poolRoutes } from "./routes/pools.ts";
 import { resultRoutes } from "./routes/result.ts";
 import { submissionRoutes } from "./routes/submissions.ts";
 
@@ -18,7 +21,8 @@ const BASE_PATHS = ["/", "/api/v0"];
 
 /** The HTTP API, built and not listening. */
 export function createApp(deps: ApiDeps): Hono<ApiEnv> {
-  const { log } = deps;
+  const { log, metrics } = deps;
+  const readPool = createReadPool(deps);
   const { key, corsOrigins } = deps.config.api;
   const app = new Hono<ApiEnv>();
   const mount = (routes: Hono<ApiEnv>) => {
@@ -31,7 +35,7 @@ export function createApp(deps: ApiDeps): Hono<ApiEnv> {
   app.notFound((c) => errorResponse(refuse(404, "route_not_found", "There is no such route"), c, log));
 
   app.use(requestId());
-  app.use(accessLog(log));
+  app.use(accessLog(log, metrics));
   // A handler may set its own: a file is meant to be embedded in other sites.
   app.use(secureHeaders({ contentSecurityPolicy: { defaultSrc: ["'none'"] }, overwrite: false }));
   if (corsOrigins.length > 0) app.use(crossOrigin(corsOrigins));
@@ -51,8 +55,10 @@ export function createApp(deps: ApiDeps): Hono<ApiEnv> {
   // Whatever is mounted from here on needs a key.
   app.use(authenticate(key));
   mount(submissionRoutes(deps));
-  mount(jobRoutes(deps));
+  mount(jobRoutes(deps, readPool));
   mount(resultRoutes(deps));
+  mount(gpuRoutes(deps));
+  mount(poolRoutes(deps, readPool));
   return app;
 }
 

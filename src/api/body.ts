@@ -21,6 +21,16 @@ export async function readBody<T extends z.ZodType>(c: Context, schema: T, maxBy
   return parsed.data;
 }
 
+/** The same, but nothing at all counts as an empty object. */
+export async function readOptionalBody<T extends z.ZodType>(
+  c: Context,
+  schema: T,
+  maxBytes: number,
+): Promise<z.output<T>> {
+  const isEmpty = c.req.header("Content-Type") === undefined && (c.req.header("Content-Length") ?? "0") === "0";
+  return isEmpty ? schema.parse({}) : await readBody(c, schema, maxBytes);
+}
+
 /** Stops at `maxBytes`, whatever the body says of its own length. */
 async function readText(c: Context, maxBytes: number): Promise<string> {
   const tooLarge = new HttpError(413, "body_too_large", `The body is larger than ${maxBytes} bytes`);

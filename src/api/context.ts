@@ -2,6 +2,7 @@ import type { Client } from "@temporalio/client";
 import type { RequestIdVariables } from "hono/request-id";
 import type { Config } from "../config.ts";
 import type { Logger } from "../log.ts";
+import type { Metrics } from "../metrics.ts";
 import type { ObjectStore } from "../storage/objectStore.ts";
 
 /** All that the routes need. */
@@ -10,6 +11,7 @@ export interface ApiDeps {
   client: Client;
   store: ObjectStore;
   log: Logger;
+  metrics: Metrics;
 }
 
 /** What the middleware tells the routes of a request. */

@@ -1,5 +1,6 @@
 import { loadConfig } from "../config.ts";
 import { createLogger } from "../log.ts";
+import { startMetrics } from "../metrics.ts";
 import { ensureNamespace } from "../namespace.ts";
 import { fail, refuseHalfAStack, stopOnSignal, warnOfIgnored } from "../processes.ts";
 import { createObjectStore } from "../storage/index.ts";
@@ -16,9 +17,10 @@ async function main(): Promise<void> {
   const log = createLogger(config.logLevel);
   warnOfIgnored(process.env, log);
   await ensureNamespace(config.temporal);
+  const metrics = await startMetrics(config.metrics);
   const client = await connectClient(config);
   const store = createObjectStore(config.storage, config.api.publicUrl ?? "");
-  const server = await listen(createApp({ config, client, store, log }), config.api, log);
+  const server = await listen(createApp({ config, client, store, log, metrics }), config.api, log);
   await stopOnSignal(async (signal) => {
     log.info({ signal }, "stopping");
     await server.close(CLOSE_GRACE_MS);

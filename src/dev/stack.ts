@@ -3,6 +3,7 @@ import { createApp } from "../api/app.ts";
 import { listen } from "../api/server.ts";
 import type { Config } from "../config.ts";
 import type { Logger } from "../log.ts";
+import { startMetrics } from "../metrics.ts";
 import { ensureNamespace } from "../namespace.ts";
 import { type Simulator, startSimulator } from "../simulator/simulator.ts";
 import { createObjectStore } from "../storage/index.ts";
@@ -43,9 +44,10 @@ export async function startStack(options: StackOptions): Promise<Stack> {
   const config = withSimulator(trustingItself(options.config), simulator);
   await ensureNamespace(config.temporal);
   const client = await connectClient(config);
+  const metrics = await startMetrics(config.metrics);
   const store = createObjectStore(config.storage, "");
-  const worker = options.withoutWorker ? undefined : await startWorker(config, workflowBundle, env);
-  const api = await listen(createApp({ config, client, store, log }), config.api, log);
+  const worker = options.withoutWorker ? undefined : await startWorker(config, workflowBundle, env, metrics);
+  const api = await listen(createApp({ config, client, store, log, metrics }), config.api, log);
   return {
     config,
     apiUrl: api.url,

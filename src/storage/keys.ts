@@ -6,6 +6,11 @@ function fileName(name: string): string {
   return name;
 }
 
+/** A name that others have made, as a file's name. */
+function plain(name: string): string {
+  return name.replaceAll(/[^A-Za-z0-9._-]/g, "_");
+}
+
 export const keys = {
   /** A job's main result; `extension` without the dot. */
   result: (jobId: string, extension: string) => `results/${jobId}.${fileName(extension)}`,
@@ -13,9 +18,10 @@ export const keys = {
   resultFile: (jobId: string, name: string) => `results/${jobId}/${fileName(name)}`,
   /** A prepared input; removed when the job ends. */
   input: (jobId: string, name: string) => `inputs/${jobId}/${fileName(name)}`,
+  /** What an operator set for a pool. */
+  pool: (type: string) => `pools/${plain(type)}.json`,
   /** What an instance cost. @param stoppedAt ISO 8601; entries are kept by its day */
-  ledger: (stoppedAt: string, workload: string) =>
-    `ledger/${stoppedAt.slice(0, 10)}/${workload.replaceAll(/[^A-Za-z0-9._-]/g, "_")}.json`,
+  ledger: (stoppedAt: string, workload: string) => `ledger/${stoppedAt.slice(0, 10)}/${plain(workload)}.json`,
   /** @param day YYYY-MM-DD */
   ledgerOf: (day: string) => `ledger/${day}/`,
   inputsOf: (jobId: string) => `inputs/${jobId}/`,

@@ -6,6 +6,7 @@ import { createModalFunction } from "../clients/modal.ts";
 import { createSafeFetch } from "../clients/safeFetch.ts";
 import type { Config } from "../config.ts";
 import { createMediaTools } from "../media/ffmpeg.ts";
+import type { Metrics } from "../metrics.ts";
 import { createObjectStore } from "../storage/index.ts";
 
 export interface BuiltActivities {
@@ -18,6 +19,7 @@ export async function buildActivities(
   config: Config,
   client: Client,
   env: NodeJS.ProcessEnv,
+  metrics: Metrics,
 ): Promise<BuiltActivities> {
   const { apiUrl, apiKey = "", timeoutMs } = config.comput3;
   const safeFetch = createSafeFetch({ trustedOrigins: config.trustedOrigins });
@@ -31,6 +33,7 @@ export async function buildActivities(
     store,
     safeFetch,
     media: await createMediaTools(config, env),
+    metrics,
     modal: config.modal && createModalFunction(config.modal),
   });
   return { activities, close: () => safeFetch.close() };

@@ -2,6 +2,7 @@ import { existsSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import { loadConfig } from "../config.ts";
 import { createLogger } from "../log.ts";
+import { startMetrics } from "../metrics.ts";
 import { fail, refuseHalfAStack, stopOnSignal, warnOfIgnored } from "../processes.ts";
 import { installRuntime } from "./runtime.ts";
 import { startWorker } from "./worker.ts";
@@ -14,7 +15,7 @@ async function main(): Promise<void> {
   const log = createLogger(config.logLevel);
   warnOfIgnored(process.env, log);
   installRuntime(log);
-  const workers = await startWorker(config, await workflowBundle(), process.env);
+  const workers = await startWorker(config, await workflowBundle(), process.env, await startMetrics(config.metrics));
   log.info({ namespace: config.temporal.namespace }, "the worker is running");
   const stopped = stopOnSignal(async (signal) => {
     log.info({ signal }, "stopping");

@@ -1,9 +1,10 @@
 import type { Client } from "@temporalio/client";
 import { startReconciler } from "../activities/starts.ts";
 import type { Config } from "../config.ts";
+import { createMetrics, type Metrics } from "../metrics.ts";
 import { ensureNamespace } from "../namespace.ts";
 import { connectClient } from "../temporal.ts";
-import { buildActivities } from "./activities.ts";
+import { type BuiltActivities, buildActivities } from "./activities.ts";
 import { ensureReconcilerSchedule } from "./schedule.ts";
 import { connectWorkers, type RunningWorkers, startWorkers, type WorkflowBundle } from "./workers.ts";
 
@@ -12,19 +13,21 @@ export async function startWorker(
   config: Config,
   workflowBundle: WorkflowBundle,
   env: NodeJS.ProcessEnv,
+  metrics: Metrics = createMetrics(),
 ): Promise<RunningWorkers> {
   await ensureNamespace(config.temporal);
   const client = await connectClient(config);
   try {
-    return await startWith(client, config, workflowBundle, env);
+    const built = await buildActivities(config, client, env, metrics);
+    return await startWith(client, config, workflowBundle, built);
   } catch (error) {
     await client.connection.close();
     throw error;
   }
 }
 
-async function startWith(client: Client, config: Config, workflowBundle: WorkflowBundle, env: NodeJS.ProcessEnv) {
-  const { activities, close } = await buildActivities(config, client, env);
+async function startWith(client: Client, config: Config, workflowBundle: WorkflowBundle, built: BuiltActivities) {
+  const { activities, close } = built;
   const connection = await connectWorkers(config);
   const workers = await startWorkers({ config, connection, activities, workflowBundle });
   await startReconciler(client, config);

@@ -8,6 +8,7 @@ import { listen } from "../../src/api/server.ts";
 import { type Config, loadConfig } from "../../src/config.ts";
 import { createLogger, type Logger } from "../../src/log.ts";
 import { ensureNamespace } from "../../src/namespace.ts";
+import { createMetrics } from "../../src/metrics.ts";
 import { createObjectStore } from "../../src/storage/index.ts";
 import type { ObjectStore } from "../../src/storage/objectStore.ts";
 import { testTemporal } from "../support/temporal.ts";
@@ -42,7 +43,7 @@ export async function startTestApi({
   const config = loadConfig({ HOST: "127.0.0.1", PORT: "0", C3_RENDER_API_KEY: KEY, STORAGE_DIR: dir, ...env });
   const absent = client === undefined ? unreachableClient() : undefined;
   const store = createObjectStore(config.storage, "");
-  const app = createApp({ config, client: client ?? absent!, store, log });
+  const app = createApp({ config, client: client ?? absent!, store, log, metrics: createMetrics() });
   const server = await listen(app, config.api, log);
   const api: TestApi = {
     url: server.url,

@@ -6,7 +6,7 @@ import type { ApiDeps, ApiEnv } from "../context.ts";
 import { endJob } from "../endJob.ts";
 import { jobDocument } from "../jobDocument.ts";
 import { jobIdOf } from "../jobId.ts";
-import { createQueuePosition } from "../queuePosition.ts";
+import { outlookOf, type ReadPool, waitingFields } from "../poolStatus.ts";
 import { readJob } from "../readJob.ts";
 
 const MAX_ERROR_CHARS = 1000;
@@ -18,25 +18,29 @@ const markSchema = z.object({
 });
 
 /** How a job is, and ending it. */
-export function jobRoutes(deps: ApiDeps) {
+export function jobRoutes(deps: ApiDeps, readPool: ReadPool) {
   const { client } = deps;
-  const positionOf = createQueuePosition(deps);
   return new Hono<ApiEnv>()
     .get("/status/:id", async (c) => {
       const id = jobIdOf(c);
       const { view, progress, waitsIn } = await readJob(client, id);
       const { state: status, stage, error } = view;
       if (isFinal(status)) return c.json({ id, status, ...(error !== undefined && { error }) });
-      const position = waitsIn === undefined ? undefined : await positionOf(waitsIn, id);
+      const outlook = waitsIn === undefined ? undefined : await outlookOf(readPool, waitsIn, id);
       return c.json({
         id,
         status,
         ...(stage !== undefined && { stage }),
         progress,
-        ...(position !== undefined && { position }),
+        ...(outlook && waitingFields(outlook)),
       });
     })
-    .get("/jobs/:id", async (c) => c.json(await jobDocument(c, deps, await readJob(client, jobIdOf(c)))))
+    .get("/jobs/:id", async (c) => {
+      const reading = await readJob(client, jobIdOf(c));
+      const { view, waitsIn } = reading;
+      const outlook = waitsIn === undefined ? undefined : await outlookOf(readPool, waitsIn, view.id);
+      return c.json({ ...(await jobDocument(c, deps, reading)), ...(outlook && waitingFields(outlook)) });
+    })
     .post("/job/:id", async (c) => {
       const id = jobIdOf(c);
       const { status: state, error } = await readBody(c, markSchema, deps.config.api.maxBodyBytes);
