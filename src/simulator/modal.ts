@@ -20,17 +20,14 @@ import type { Simulation } from "./env.ts";
 import type { FaultTarget } from "./faults.ts";
 import type { Render } from "./journal.ts";
 import { type Media, SAMPLE_RATE } from "./media.ts";
+import type { Pace } from "./timing.ts";
 
 /** What the function answers with: an address, a path on its volume, or the video itself. */
 type Returns = "url" | "path" | "bytes";
 
-export interface ModalOptions {
+export interface ModalOptions extends Pace {
   simulation: Simulation;
   media: Media;
-  /** Factor of the time that a run takes; 0: as fast as it can. */
-  speed: () => number;
-  /** A fixed time per run, in seconds, instead. */
-  renderSeconds: () => number | undefined;
   /** The address under which a file that was made can be fetched. */
   publish(path: string): string;
   /** Where the results are kept. */

@@ -8,16 +8,13 @@ import { z } from "zod";
 import type { Simulation, SimulatorEnv } from "./env.ts";
 import type { FaultTarget } from "./faults.ts";
 import type { Render } from "./journal.ts";
+import type { Pace } from "./timing.ts";
 
-export interface OllamaOptions {
+export interface OllamaOptions extends Pace {
   simulation: Simulation;
   node: string;
   /** What is installed from the start; a pull adds to it. */
   models: () => string[];
-  /** Factor of the time that an answer takes; 0: as fast as it can. */
-  speed: () => number;
-  /** A fixed time per answer, in seconds, instead. */
-  renderSeconds: () => number | undefined;
 }
 
 type Outcome = NonNullable<Render["outcome"]>;
