@@ -73,7 +73,9 @@ export interface Comput3Config {
 
 export interface GpuConfig {
   /** undefined: an embedded stack without a key takes the simulator, anything else refuses to start. */
-  provider: "comput3" | "simulator" | undefined;
+  provider: "comput3" | "simulator" | "static" | undefined;
+  /** Of one's own; for the provider `static`. */
+  nodes: OwnNode[];
   /** At least the types that jobs need. */
   pools: Record<string, PoolConfig>;
   idleTimeoutMs: number;
@@ -99,6 +101,16 @@ export interface GpuConfig {
   reconcileIntervalMs: number;
   /** How long a pool with no job and no GPU lives on. */
   poolLingerMs: number;
+}
+
+/** A node that one runs oneself. URLs have no trailing slash. */
+export interface OwnNode {
+  name: string;
+  /** Workload type, such as `media:fast`. */
+  type: string;
+  url: string;
+  /** Where its ComfyUI is, if not at `url`. */
+  comfyuiUrl?: string | undefined;
 }
 
 export interface PoolConfig {
@@ -265,6 +277,18 @@ const names = z.string().transform((value, context): Record<string, string> => {
   }
 });
 
+const ownNodes = z.string().transform((value, context): OwnNode[] => {
+  const node = z.object({ name: text, type: text, url, comfyui_url: url.optional() });
+  try {
+    const nodes = z.array(node).parse(JSON.parse(value));
+    return nodes.map(({ comfyui_url: comfyuiUrl, ...rest }) => ({ ...rest, comfyuiUrl }));
+  } catch {
+    const message = 'must be JSON like [{"name": "gpu1", "type": "media:fast", "url": "http://10.0.0.5:8000"}]';
+    context.addIssue({ code: "custom", message });
+    return z.NEVER;
+  }
+});
+
 const environmentSchema = z.object({
   PORT: port.default(5000),
   HOST: text.optional(),
@@ -290,7 +314,8 @@ const environmentSchema = z.object({
   NODE_URL_TEMPLATE: text.default("https://{node}"),
   COMFYUI_URL_TEMPLATE: text.default("https://ui-{node}"),
 
-  GPU_PROVIDER: z.enum(["comput3", "simulator"]).optional(),
+  GPU_PROVIDER: z.enum(["comput3", "simulator", "static"]).optional(),
+  GPU_NODES: ownNodes.default([]),
   GPU_MIN: count.default(0),
   MAX_GPUS: count.min(1).default(4),
   GPU_POOLS: pools.optional(),
@@ -432,7 +457,11 @@ function toConfig(env: Environment): Config {
     },
     gpu: {
       provider: env.GPU_PROVIDER ?? (env.C3_API_KEY === undefined ? undefined : "comput3"),
-      pools: { "media:fast": { min, max }, [env.VISION_POOL]: { max }, ...env.GPU_POOLS },
+      nodes: env.GPU_NODES,
+      pools:
+        env.GPU_PROVIDER === "static"
+          ? poolsOf(env.GPU_NODES)
+          : { "media:fast": { min, max }, [env.VISION_POOL]: { max }, ...env.GPU_POOLS },
       idleTimeoutMs: env.GPU_IDLE_TIMEOUT * SECOND,
       lifetimeMs: env.DEFAULT_GPU_LAUNCH * SECOND,
       replaceAfterMs: env.DEFAULT_GPU_REPLACE * SECOND,
@@ -517,6 +546,13 @@ function temporalTls(env: Environment): TemporalTls | undefined {
     certFile: env.TEMPORAL_TLS_CERT,
     keyFile: env.TEMPORAL_TLS_KEY,
   };
+}
+
+/** Nodes of one's own are all the instances that there are. */
+function poolsOf(nodes: readonly OwnNode[]): Record<string, PoolConfig> {
+  const pools: Record<string, PoolConfig> = {};
+  for (const { type } of nodes) pools[type] = { max: (pools[type]?.max ?? 0) + 1 };
+  return pools;
 }
 
 function modalConfig(env: Environment): ModalConfig | undefined {

@@ -1,7 +1,17 @@
 import type { Config } from "../config.ts";
-import type { Lease } from "../gpus/types.ts";
 
-/** Where a node's ComfyUI is; without a trailing slash. */
-export function comfyUrlOf({ comput3 }: Pick<Config, "comput3">, { node }: Pick<Lease, "node">): string {
-  return comput3.comfyuiUrlTemplate.replace("{node}", node);
+type Hosts = Pick<Config, "comput3" | "gpu">;
+type Named = { node: string };
+
+// Without a trailing slash.
+
+/** Where a node is. */
+export function nodeUrlOf({ comput3, gpu }: Hosts, { node }: Named): string {
+  return gpu.nodes.find(({ name }) => name === node)?.url ?? comput3.nodeUrlTemplate.replace("{node}", node);
+}
+
+/** Where a node's ComfyUI is. */
+export function comfyUrlOf({ comput3, gpu }: Hosts, { node }: Named): string {
+  const own = gpu.nodes.find(({ name }) => name === node);
+  return own?.comfyuiUrl ?? own?.url ?? comput3.comfyuiUrlTemplate.replace("{node}", node);
 }

@@ -91,6 +91,7 @@ export function createReconcile({ client, comput3, config, signals, removeInputs
   }
 
   async function healInstances(managed: ReadonlySet<string>): Promise<{ running: number; foreign: number }> {
+    if (config.gpu.provider === "static") return { running: managed.size, foreign: 0 };
     let instances: Workload[];
     try {
       instances = await comput3.runningWorkloads();

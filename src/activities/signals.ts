@@ -8,7 +8,8 @@ import type { gpuManager } from "../workflows/gpuManager.ts";
 import type { gpuPool } from "../workflows/gpuPool.ts";
 import * as messages from "../workflows/messages.ts";
 import { ids, taskQueues } from "../workflows/names.ts";
-import { poolSettings, startReconciler } from "./starts.ts";
+import { nodeUrlOf } from "./nodeUrls.ts";
+import { managerSettings, poolSettings, startReconciler } from "./starts.ts";
 
 /** What a pool sends in one batch. */
 export type PoolMessage =
@@ -37,8 +38,7 @@ export function createSignals({ client, config }: { client: Client; config: Conf
   }
 
   async function startManager({ gpuId, type, expires }: Extract<PoolMessage, { kind: "launch" }>): Promise<Delivery> {
-    const { bootDelayMs, readyTimeoutMs, idleTimeoutMs, replaceAfterMs, leaseTimeoutMs, pools } = config.gpu;
-    const ratePerHour = pools[type]?.rate;
+    const settings = managerSettings(config, type);
     try {
       await client.workflow.start<typeof gpuManager>("gpuManager", {
         workflowId: gpuId,
@@ -49,14 +49,7 @@ export function createSignals({ client, config }: { client: Client; config: Conf
             gpuId,
             type,
             expires,
-            settings: {
-              bootDelayMs,
-              readyTimeoutMs,
-              idleTimeoutMs,
-              replaceAfterMs,
-              leaseTimeoutMs,
-              ...(ratePerHour !== undefined && { ratePerHour }),
-            },
+            settings,
           },
         ],
         staticSummary: `one ${type} instance, from launch to confirmed stop`,
@@ -99,7 +92,7 @@ export function createSignals({ client, config }: { client: Client; config: Conf
     grantLease: ({ lease }: { lease: Omit<Lease, "nodeUrl"> }) =>
       signal(ids.job(lease.jobId), messages.leaseGranted, {
         ...lease,
-        nodeUrl: config.comput3.nodeUrlTemplate.replace("{node}", lease.node),
+        nodeUrl: nodeUrlOf(config, lease),
       }),
 
     /** Manager → job. */

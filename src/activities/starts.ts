@@ -2,15 +2,34 @@ import type { Client } from "@temporalio/client";
 import type { Config, PoolConfig } from "../config.ts";
 import type { PoolLimits } from "../gpus/types.ts";
 import type { PoolOverrides } from "../storage/poolOverrides.ts";
+import type { GpuSettings } from "../workflows/gpuManager.ts";
 import type { PoolSettings } from "../workflows/gpuPool.ts";
 import { censusWanted } from "../workflows/messages.ts";
 import { ids, taskQueues } from "../workflows/names.ts";
 import type { reconcileGpus } from "../workflows/reconcileGpus.ts";
 
+/** Longer than anything lives, and what timers can still be set to. */
+const FOREVER_MS = 10 * 365 * 86_400_000;
+
 /** What a pool is started with. */
 export function poolSettings(config: Config, gpuType: string): PoolSettings {
   const { preLaunchMs, lifetimeMs, poolLingerMs: lingerMs, pools } = config.gpu;
   return { limits: limitsOf(pools[gpuType]), preLaunchMs, lifetimeMs, lingerMs };
+}
+
+/** What a manager is started with. A node of one's own is never stopped, neither for being idle nor for its age. */
+export function managerSettings(config: Config, gpuType: string): GpuSettings {
+  const { bootDelayMs, readyTimeoutMs, idleTimeoutMs, replaceAfterMs, leaseTimeoutMs, pools } = config.gpu;
+  const ratePerHour = pools[gpuType]?.rate;
+  const isOwn = config.gpu.provider === "static";
+  return {
+    bootDelayMs: isOwn ? 0 : bootDelayMs,
+    readyTimeoutMs,
+    idleTimeoutMs: isOwn ? FOREVER_MS : idleTimeoutMs,
+    replaceAfterMs: isOwn ? FOREVER_MS : replaceAfterMs,
+    leaseTimeoutMs,
+    ...(ratePerHour !== undefined && { ratePerHour }),
+  };
 }
 
 /** The limits of a pool; a type that is not configured has none of its own. */

@@ -40,7 +40,7 @@ const API_GRACE_MS = 2000;
 /** Simulator (unless there is a real provider), worker and API in this process. */
 export async function startStack(options: StackOptions): Promise<Stack> {
   const { log, workflowBundle, env } = options;
-  const simulator = options.config.gpu.provider === "comput3" ? undefined : await simulate(options);
+  const simulator = isSimulated(options.config) ? await simulate(options) : undefined;
   const config = withSimulator(trustingItself(options.config), simulator);
   await ensureNamespace(config.temporal);
   const client = await connectClient(config);
@@ -61,6 +61,10 @@ export async function startStack(options: StackOptions): Promise<Stack> {
       await simulator?.close();
     },
   };
+}
+
+function isSimulated({ gpu: { provider } }: Config): boolean {
+  return provider === undefined || provider === "simulator";
 }
 
 function simulate({ config, renderSeconds }: StackOptions): Promise<Simulator> {
