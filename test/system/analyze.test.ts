@@ -92,8 +92,6 @@ describe("an analyze job, end to end", () => {
     for (const [what, wanted, runsMade] of [
       ["an answer that ends early", { action: "end_stream_early" }, 2],
       ["a node that is busy", { action: "status", path: "/api/generate", status: 503 }, 1],
-      ["an HTML page instead of an answer", { action: "html_error", path: "/api/generate" }, 1],
-      ["a connection that is reset", { action: "reset", path: "/api/generate" }, 1],
     ] as const) {
       it(`asks again after ${what}`, async () => {
         const before = runs().length;

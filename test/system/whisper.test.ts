@@ -171,8 +171,6 @@ describe("a whisper job, end to end", () => {
 
   for (const [what, fault, runsMade] of [
     ["an upload that the node refuses", { action: "status", path: "/upload" }, 1],
-    ["an upload that is answered with a page", { action: "html_error", path: "/upload" }, 1],
-    ["a full queue", { action: "status", path: "/queue/join" }, 1],
     ["a stream that ends early", { action: "end_stream_early" }, 2],
     ["a file of the result that is cut off", { action: "truncate", path: "file=" }, 1],
   ] as const) {
