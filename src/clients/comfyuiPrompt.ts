@@ -30,6 +30,8 @@ type Found = { kind: "absent" } | { kind: "queued"; ahead: number } | { kind: "e
 
 const RETRY_MS = 1000;
 const SETTLE_LOOK_MS = 250;
+/** A node that says nothing for so long while a run is to be ended is given up: it may be gone. */
+const SETTLE_SILENCE_MS = 5000;
 /** A server that restarts forgets its queue; then the run is submitted once more. */
 const MAX_SUBMISSIONS = 2;
 
@@ -131,9 +133,11 @@ async function finishedFile(comfy: ComfyUi, { filePrefix }: PromptRun): Promise<
  */
 async function endRun(comfy: ComfyUi, run: PromptRun): Promise<boolean> {
   const deadline = performance.now() + run.settleMs;
-  while (performance.now() < deadline) {
+  let heardAt = performance.now();
+  while (performance.now() < Math.min(deadline, heardAt + SETTLE_SILENCE_MS)) {
     try {
       const { running, pending } = await comfy.queue();
+      heardAt = performance.now();
       const waits = pending.find(isOurs(run));
       const runs = running.find(isOurs(run));
       if (waits === undefined && runs === undefined) return true;

@@ -16,7 +16,7 @@ import { probeAudio } from "../support/audio.ts";
 import { eventually } from "../support/eventually.ts";
 import { startTestStack, type TestStack, type TestStackOptions } from "../support/stack.ts";
 import { probeVideo } from "../support/video.ts";
-import { startWorkerProcess } from "../support/workerProcess.ts";
+import { startWorkerProcess, type WorkerProcess } from "../support/workerProcess.ts";
 
 type Fault = Parameters<Simulator["fault"]>[0];
 
@@ -172,7 +172,7 @@ describe("a portrait, end to end", () => {
       if (survival.status === "rejected") return;
       await survival.value.on.stack.close().finally(() => survival.value.successor.stop());
     });
-    await Promise.all([stack.close(), ...ends]);
+    await Promise.all([stack?.close(), ...ends]);
   });
 
   async function survive(
@@ -186,13 +186,20 @@ describe("a portrait, end to end", () => {
       simulator: { comfyuiVersion: version },
     });
     const { config, simulator } = portraits.stack;
-    const worker = await startWorkerProcess(config);
-    const id = await portraits.submit({ notify_url: `${simulator.url}/sim/hooks/killed` });
-    await portraits.untilRendering(id);
-    await worker.kill();
-    // Its temporary folder is left; nothing removes it as long as workers do not sweep when they start.
-    await rm(config.outputDir, { recursive: true, force: true });
-    return { on: portraits, id, successor: await startWorker(config, await bundle, process.env) };
+    let worker: WorkerProcess | undefined;
+    try {
+      worker = await startWorkerProcess(config);
+      const id = await portraits.submit({ notify_url: `${simulator.url}/sim/hooks/killed` });
+      await portraits.untilRendering(id);
+      await worker.kill();
+      // Its temporary folder is left; nothing removes it as long as workers do not sweep when they start.
+      await rm(config.outputDir, { recursive: true, force: true });
+      return { on: portraits, id, successor: await startWorker(config, await bundle, process.env) };
+    } catch (error) {
+      await worker?.kill();
+      await portraits.stack.stop();
+      throw error;
+    }
   }
 
   const csmOf = () => stack.simulator.renders().filter(({ kind }) => kind === "csm");
