@@ -1,6 +1,7 @@
 import type { Client } from "@temporalio/client";
 import { createActivities } from "../activities/index.ts";
 import { checkPortraitGraph } from "../activities/models/sonicGraph.ts";
+import { sweepTempFolders } from "../activities/tempFolder.ts";
 import { createComput3 } from "../clients/comput3.ts";
 import { createModalFunction } from "../clients/modal.ts";
 import { createSafeFetch } from "../clients/safeFetch.ts";
@@ -25,6 +26,7 @@ export async function buildActivities(
   const safeFetch = createSafeFetch({ trustedOrigins: config.trustedOrigins });
   const store = createObjectStore(config.storage, config.api.publicUrl ?? `http://127.0.0.1:${config.api.port}`);
   await store.ensureReady();
+  await sweepTempFolders(config);
   await checkPortraitGraph(config.portrait);
   const activities = createActivities({
     config,
