@@ -99,7 +99,8 @@ describe("a job that a worker works on", () => {
       taskQueue: `nobody-${id}`,
       memo: { view: viewOf(id, "queued", "waiting"), waiting: { gpuType } },
     });
-    assert.deepEqual(await statusOf(id), { id, status: "queued", stage: "waiting", progress: null, position: 2 });
+    const waiting = { stage: "waiting", progress: null, position: 2, waiting_for: "gpu_busy" };
+    assert.deepEqual(await statusOf(id), { id, status: "queued", ...waiting });
     await Promise.all([pool.terminate(), job.terminate()]);
   });
 });
