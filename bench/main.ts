@@ -1,7 +1,8 @@
 import { memory } from "./memory.ts";
 import { overhead } from "./overhead.ts";
+import { scheduling } from "./scheduling.ts";
 
-const benchmarks: Record<string, () => Promise<void>> = { memory, overhead };
+const benchmarks: Record<string, () => Promise<void>> = { memory, overhead, scheduling };
 
 const [name = ""] = process.argv.slice(2);
 const run = benchmarks[name];

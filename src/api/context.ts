@@ -14,10 +14,20 @@ export interface ApiDeps {
   metrics: Metrics;
 }
 
+/** Who asks. */
+export interface Caller {
+  /** Whose jobs the caller submits, and sees. */
+  tenant: string;
+  /** Sees the jobs of every tenant, and operates the service. */
+  admin: boolean;
+  /** The tenant's share of the GPUs, in relation to that of others; 1 when absent. */
+  weight?: number;
+}
+
 /** What the middleware tells the routes of a request. */
 export interface ApiEnv {
   Variables: RequestIdVariables & {
-    /** Whose jobs the caller submits; set where a key is needed. */
-    tenant: string;
+    /** Set where a key is needed. */
+    caller: Caller;
   };
 }

@@ -9,7 +9,7 @@ import { namesPrivateAddress } from "../net/addresses.ts";
 import { searchAttributes, taskQueues } from "../temporal.ts";
 import { ids } from "../workflows/names.ts";
 import type { renderJob } from "../workflows/renderJob.ts";
-import type { ApiDeps } from "./context.ts";
+import type { ApiDeps, Caller } from "./context.ts";
 import { invalidBody } from "./errors.ts";
 import { temporalCall } from "./temporalCall.ts";
 
@@ -29,13 +29,14 @@ export interface Submission {
  * The part of a job that does not depend on its type.
  * @throws HttpError 400 for a webhook to a literal private address; names are checked when they are used
  */
-export function acceptJob(body: Submission, tenant: string, config: Config) {
+export function acceptJob(body: Submission, { tenant, weight }: Caller, config: Config) {
   requirePublic("notify_url", body.notify_url, config.trustedOrigins);
   const createdAt = Date.now();
   return {
     id: randomUUID(),
     tenant,
     priority: body.priority,
+    ...(weight !== undefined && { weight }),
     createdAt,
     completeBy: createdAt + body.complete_in * 1000,
     maxTimeSeconds: Math.min(body.max_time, config.jobs.maxRenderTimeSeconds),

@@ -1,4 +1,6 @@
-import type { Assignment, Census, GpuChange, GpuView, LeaseRequest, PoolLimits, PoolStatus } from "./types.ts";
+import { type Learnt, learnArrival, learnLaunch, learnService, nothingLearnt, serviceRatios } from "./learnt.ts";
+import { charge, type Shares } from "./shares.ts";
+import type { Assignment, Census, GpuChange, GpuView, LeaseRequest, PoolLimits } from "./types.ts";
 
 /** Everything that a pool knows. Plain data: it is carried over continue-as-new. Times are epoch milliseconds. */
 export interface PoolState {
@@ -15,6 +17,14 @@ export interface PoolState {
   growAt: number[];
   /** When a job or a GPU was last there. */
   busyAt: number;
+  /** How long jobs and launches take, and how often jobs come. */
+  learnt: Learnt;
+  /** Who is ahead of others in GPU time. */
+  shares: Shares;
+  /** Grants so far: every so many, it is the turn of who has waited longest. */
+  grants: number;
+  /** Launches that failed one after another; absent after one that succeeded. */
+  launchFailures?: { count: number; at: number };
 }
 
 export interface QueuedJob extends LeaseRequest {
@@ -25,13 +35,29 @@ export interface PoolGpu extends GpuView {
   sequence: number;
   /** The request behind `lease`, so that it can be put back if the lease fails. */
   request?: QueuedJob;
+  /** How long the lease was expected to last when it was granted; its tenant was charged with it. */
+  expectedMs?: number;
+  /** Its manager was told that it does not stop for being idle. */
+  kept?: boolean;
 }
 
 /** A manager that a census does not list may have started after the census looked; visibility lags. */
 const CENSUS_LAG_MS = 10_000;
 
 export function createPool(type: string, limits: PoolLimits, now: number): PoolState {
-  return { type, limits, resized: {}, paused: false, queue: [], gpus: [], growAt: [], busyAt: now };
+  return {
+    type,
+    limits,
+    resized: {},
+    paused: false,
+    queue: [],
+    gpus: [],
+    growAt: [],
+    busyAt: now,
+    learnt: nothingLearnt(now),
+    shares: [],
+    grants: 0,
+  };
 }
 
 /** A job asks for a GPU, perhaps again. */
@@ -46,6 +72,7 @@ export function addRequest(pool: PoolState, request: LeaseRequest, now: number):
   // Asked for before the grant arrived: the lease answers it. After it, a higher attempt means that it was lost.
   if (holder?.request !== undefined && request.attempt <= holder.request.attempt) return;
   pool.queue.push({ ...request, queuedAt: now });
+  learnArrival(pool.learnt, now);
 }
 
 export function withdrawRequest(pool: PoolState, jobId: string): void {
@@ -54,25 +81,66 @@ export function withdrawRequest(pool: PoolState, jobId: string): void {
 
 /** A manager tells how its instance is. */
 export function applyChange(pool: PoolState, change: GpuChange): void {
-  const { released, refused, ...view } = change;
+  const { released, refused, servedSeconds, ...view } = change;
   const index = pool.gpus.findIndex((gpu) => gpu.gpuId === change.gpuId);
   const known = pool.gpus[index];
   if (known !== undefined && known.sequence >= change.sequence) return;
   const lease = known?.lease;
-  const request = known?.request;
   const gone = change.state === "stopped" || change.state === "lost";
+  if (known !== undefined) noticeLaunch(pool, known, change);
   // Gone without an answer to its last assignment is a refusal, too.
-  if (lease !== undefined && (refused === lease.leaseId || (gone && released !== lease.leaseId)))
-    requeue(pool, request);
+  if (known !== undefined && lease !== undefined) {
+    if (released === lease.leaseId) settleLease(pool, known, change.since, servedSeconds);
+    else if (refused === lease.leaseId || gone) undoLease(pool, known);
+  }
   if (gone) {
     pool.gpus = pool.gpus.filter((gpu) => gpu !== known);
     return;
   }
   // A manager may speak before it has read the assignment that it was sent: keep it until it is answered.
   const unanswered = lease !== undefined && lease.leaseId !== released && lease.leaseId !== refused;
-  const next: PoolGpu = unanswered && request !== undefined ? { ...view, lease, request } : view;
+  const next: PoolGpu = { ...view, ...(unanswered && leaseOf(known)), ...(known?.kept && { kept: true }) };
   if (known === undefined) pool.gpus.push(next);
   else pool.gpus[index] = next;
+}
+
+function leaseOf(gpu: PoolGpu | undefined): Partial<PoolGpu> {
+  if (gpu?.lease === undefined || gpu.request === undefined) return {};
+  const { lease, request, expectedMs } = gpu;
+  return { lease, request, ...(expectedMs !== undefined && { expectedMs }) };
+}
+
+/** Learns from the end of a launch, be it good or bad. */
+function noticeLaunch(pool: PoolState, known: PoolGpu, { state, since }: GpuChange): void {
+  if (known.state !== "launching" && known.state !== "starting") return;
+  if (state === "idle") {
+    learnLaunch(pool.learnt, since - known.startedAt);
+    delete pool.launchFailures;
+  } else if (state === "stopping" || state === "stopped" || state === "lost") {
+    pool.launchFailures = { count: (pool.launchFailures?.count ?? 0) + 1, at: since };
+  }
+}
+
+/** A lease has ended: what it took is learnt, and its tenant charged with what it really had. */
+function settleLease(pool: PoolState, gpu: PoolGpu, now: number, servedSeconds: number | undefined): void {
+  const { request, expectedMs = 0 } = gpu;
+  if (request === undefined) return;
+  if (servedSeconds !== undefined) {
+    learnService(pool.learnt, request.kind, request.expectedSeconds * 1000, servedSeconds * 1000, now);
+  }
+  chargeTenant(pool, request, Math.max(0, now - gpu.since) - expectedMs);
+}
+
+/** A lease has come to nothing: its job is put back where it was. */
+function undoLease(pool: PoolState, { request, expectedMs = 0 }: PoolGpu): void {
+  if (request === undefined) return;
+  if (!pool.queue.some((job) => job.jobId === request.jobId)) pool.queue.push(request);
+  chargeTenant(pool, request, -expectedMs);
+}
+
+function chargeTenant(pool: PoolState, { tenant, weight = 1 }: LeaseRequest, ms: number): void {
+  const waiting = new Set(pool.queue.map((job) => job.tenant));
+  pool.shares = charge(pool.shares, tenant, ms / 1000 / weight, waiting);
 }
 
 /** The manager has the assignment: the job leaves the queue. A refusal comes as a change. */
@@ -80,8 +148,17 @@ export function confirmAssignment(pool: PoolState, gpuId: string, assignment: As
   const gpu = pool.gpus.find((candidate) => candidate.gpuId === gpuId);
   const request = pool.queue.find((job) => job.jobId === assignment.jobId);
   if (gpu === undefined || gpu.state !== "idle" || request === undefined) return;
-  Object.assign(gpu, { state: "leased", since: now, lease: assignment, request });
+  const expectedMs = request.expectedSeconds * 1000 * serviceRatios(pool.learnt)(request.kind);
+  Object.assign(gpu, { state: "leased", since: now, lease: assignment, request, expectedMs });
+  chargeTenant(pool, request, expectedMs);
   withdrawRequest(pool, assignment.jobId);
+  pool.grants += 1;
+}
+
+/** The manager knows that it keeps its instance though it is idle, or does not any more. */
+export function confirmKeep(pool: PoolState, gpuId: string, kept: boolean): void {
+  const gpu = pool.gpus.find((candidate) => candidate.gpuId === gpuId);
+  if (gpu !== undefined) gpu.kept = kept;
 }
 
 /** There is no such manager (any more). A job that waits for its grant is found by the next census. */
@@ -102,8 +179,8 @@ export function applyCensus(pool: PoolState, census: Census, now: number): void 
     // Sequence 0: whatever the manager of an unknown instance says next is newer.
     if (known === undefined) pool.gpus.push({ ...view, sequence: 0 });
     else if (known.state !== view.state && settled(known)) {
-      requeue(pool, known.request);
-      pool.gpus[index] = { ...view, sequence: known.sequence };
+      undoLease(pool, known);
+      pool.gpus[index] = { ...view, sequence: known.sequence, ...(known.kept && { kept: true }) };
     }
   }
   for (const jobId of census.goneJobs) withdrawRequest(pool, jobId);
@@ -115,19 +192,4 @@ export function resize(pool: PoolState, { paused, ...limits }: Partial<PoolLimit
   pool.resized = { ...pool.resized, ...limits };
   pool.limits = { ...pool.limits, ...limits };
   pool.paused = paused ?? pool.paused;
-}
-
-export function statusOf(pool: PoolState, order: readonly QueuedJob[]): PoolStatus {
-  return {
-    type: pool.type,
-    limits: pool.limits,
-    paused: pool.paused,
-    queue: order.map(({ jobId }, index) => ({ jobId, position: index + 1, waitingFor: "gpu_busy" })),
-    gpus: pool.gpus.map(({ sequence: _sequence, request: _request, ...view }) => view),
-  };
-}
-
-/** Puts the job of a lease that came to nothing back where it was. */
-function requeue(pool: PoolState, request: QueuedJob | undefined): void {
-  if (request !== undefined && !pool.queue.some((job) => job.jobId === request.jobId)) pool.queue.push(request);
 }

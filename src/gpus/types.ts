@@ -20,8 +20,8 @@ export interface LeaseRequest {
   kind: string;
   /** How long the job is expected to hold the GPU, as far as its inputs tell. */
   expectedSeconds: number;
-  /** The tenant's share of the GPUs, in relation to that of others; 1 is usual. */
-  weight: number;
+  /** The tenant's share of the GPUs, in relation to that of others; 1 when absent. */
+  weight?: number;
 }
 
 /** Which job a lease belongs to. */
@@ -160,6 +160,8 @@ export interface Census {
   /** Epoch milliseconds at which the look began; what changed later is not contradicted. */
   at: number;
   limits: PoolLimits;
+  /** What an operator has set, if anything. */
+  paused?: boolean;
   /** Every open manager of this type. */
   gpus: GpuView[];
   /** Jobs that wait and that the pool did not know. */

@@ -26,6 +26,8 @@ interface JobCommon {
   id: string;
   tenant: string;
   priority: Priority;
+  /** The tenant's share of the GPUs, in relation to that of others; 1 when absent. */
+  weight?: number;
   /** Epoch milliseconds. */
   createdAt: number;
   /** Epoch milliseconds; fixed at submission from `complete_in`. */

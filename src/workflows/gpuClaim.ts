@@ -77,7 +77,7 @@ export function createGpuClaim({ job, gpuType, settings, record, end }: ClaimOpt
   });
 
   async function acquire(attempt: number, inputs: PreparedInput[]): Promise<Lease> {
-    const { tenant, priority, completeBy } = job;
+    const { tenant, priority, completeBy, weight } = job;
     const soundSeconds = inputs.find(({ name }) => name === "audio")?.durationSeconds;
     const expected = expectedSeconds(steps.slice(done.length), soundSeconds);
     const request: LeaseRequest = {
@@ -88,7 +88,7 @@ export function createGpuClaim({ job, gpuType, settings, record, end }: ClaimOpt
       completeBy,
       kind: kindOf(job),
       expectedSeconds: expected,
-      weight: 1,
+      ...(weight !== undefined && { weight }),
     };
     waiting = true;
     record.waitsFor({ gpuType, request });

@@ -10,7 +10,8 @@ import {
 } from "@temporalio/workflow";
 import type { Activities } from "../activities/index.ts";
 import type { PoolMessage } from "../activities/signals.ts";
-import { type Plan, type PolicySettings, plan, serviceOrder } from "../gpus/policy.ts";
+import { statusOf } from "../gpus/outlook.ts";
+import { type Plan, type PolicySettings, plan } from "../gpus/policy.ts";
 import {
   addRequest,
   applyCensus,
@@ -20,7 +21,6 @@ import {
   forgetGpu,
   type PoolState,
   resize,
-  statusOf,
   withdrawRequest,
 } from "../gpus/pool.ts";
 import type { PoolLimits } from "../gpus/types.ts";
@@ -30,8 +30,6 @@ import { ids } from "./names.ts";
 
 export interface PoolSettings extends PolicySettings {
   limits: PoolLimits;
-  /** Asked for at launch. */
-  lifetimeMs: number;
   /** How long a pool with no job and no GPU lives on. */
   lingerMs: number;
 }
@@ -69,7 +67,7 @@ export async function gpuPool(input: PoolInput): Promise<void> {
   setHandler(gpuChanged, (change) => record(() => applyChange(pool, change)));
   setHandler(census, (seen) => record((now) => applyCensus(pool, seen, now)));
   setHandler(resizePool, (size) => record(() => resize(pool, size)));
-  setHandler(poolStatus, () => statusOf(pool, serviceOrder(pool.queue)));
+  setHandler(poolStatus, () => statusOf(pool, workflowInfo().unsafe.now(), settings));
 
   if (pool.censusAt === undefined) await wantCensus();
   for (;;) {

@@ -4,7 +4,8 @@ import { addRequest, applyChange, createPool, type PoolGpu, type PoolState } fro
 import type { LeaseRequest } from "../../src/gpus/types.ts";
 
 const NOW = 1_000_000;
-const settings: PolicySettings = { preLaunchMs: { min: 15_000, max: 30_000 } };
+const settings: PolicySettings = { preLaunchMs: { min: 15_000, max: 30_000 }, lifetimeMs: 7_200_000 };
+const NOTHING = { assign: [], launch: 0, growAt: [], keep: [], drain: [] };
 const half = () => 0.5;
 
 function request(jobId: string, overrides: Partial<LeaseRequest> = {}): LeaseRequest {
@@ -16,7 +17,6 @@ function request(jobId: string, overrides: Partial<LeaseRequest> = {}): LeaseReq
     completeBy: NOW + 600_000,
     kind: "csm",
     expectedSeconds: 10,
-    weight: 1,
     ...overrides,
   };
 }
@@ -43,20 +43,25 @@ const decide = (pool: PoolState, now = NOW) => plan(pool, now, settings, half);
 
 describe("the plan of a pool", () => {
   it("launches the first GPU at once and each further one after a random wait", () => {
-    const pool = poolWith({ jobs: [request("a"), request("b"), request("c")] });
+    const jobs = ["a", "b", "c"].map((jobId) => request(jobId, { expectedSeconds: 60 }));
+    const pool = poolWith({ jobs });
     const first = decide(pool);
     assert.equal(first.launch, 1);
     assert.deepEqual(first.growAt, [NOW + 22_500, NOW + 22_500]);
-    assert.equal(first.wakeAt, NOW + 22_500);
+    const second = poolWith({ jobs, gpus: [{ state: "launching" }] });
+    second.growAt = first.growAt;
+    assert.equal(decide(second).launch, 0);
+    assert.equal(decide(second, NOW + 22_500).launch, 2);
   });
 
   it("launches a further GPU when its wait is over and it is still needed", () => {
-    const pool = poolWith({ jobs: [request("a"), request("b")], gpus: [{ state: "launching" }] });
+    const jobs = ["a", "b"].map((jobId) => request(jobId, { expectedSeconds: 60 }));
+    const pool = poolWith({ jobs, gpus: [{ state: "launching" }] });
     pool.growAt = [NOW];
     assert.equal(decide(pool).launch, 1);
     const served = poolWith({ jobs: [request("a")], gpus: [{ state: "launching" }] });
     served.growAt = [NOW];
-    assert.deepEqual(decide(served), { assign: [], launch: 0, growAt: [] });
+    assert.equal(decide(served).launch, 0);
   });
 
   it("never launches beyond the limit, nor before its first census, nor while paused", () => {
@@ -69,7 +74,7 @@ describe("the plan of a pool", () => {
     assert.equal(decide(fresh).launch, 0);
     const paused = poolWith({ jobs, gpus: [{}] });
     paused.paused = true;
-    assert.deepEqual(decide(paused), { assign: [], launch: 0, growAt: [] });
+    assert.deepEqual(decide(paused), NOTHING);
   });
 
   it("serves a higher priority first, and the earliest deadline inside one", () => {

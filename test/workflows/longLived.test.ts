@@ -51,7 +51,6 @@ describe("long-lived workflows", () => {
       completeBy: Date.now() + 3_600_000,
       kind: "csm",
       expectedSeconds: 5,
-      weight: 1,
     }));
     await Promise.all(wishes.map((wish) => pool.signal(requestLease, wish)));
     const queue = await eventually("all are queued", async () => {

@@ -22,7 +22,7 @@ export function authenticate(key: string | undefined): MiddlewareHandler<ApiEnv>
         throw unauthorized("invalid_key", "The API key is not valid");
       }
     }
-    c.set("tenant", DEFAULT_TENANT);
+    c.set("caller", { tenant: DEFAULT_TENANT, admin: true });
     await next();
   };
 }

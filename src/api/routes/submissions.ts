@@ -30,7 +30,7 @@ export function submissionRoutes(deps: ApiDeps) {
     gpuType?: string,
   ): Promise<{ id: string; location: { Location: string } }> {
     const body = await readBody(c, schema, api.maxBodyBytes);
-    const common = acceptJob(body, c.var.tenant, deps.config);
+    const common = acceptJob(body, c.var.caller, deps.config);
     // The compiler does not see that type and input belong together.
     const job = { ...common, type, input: body.input, ...(gpuType !== undefined && { gpuType }) } as JobSpec;
     await submitJob(deps, job);
