@@ -79,6 +79,8 @@ export interface GpuConfig {
   /** At least the types that jobs need. */
   pools: Record<string, PoolConfig>;
   idleTimeoutMs: number;
+  /** `adaptive`: shorter than that where jobs come often, but not often enough for the instance. */
+  idlePolicy: "fixed" | "adaptive";
   /** Asked for at launch. */
   lifetimeMs: number;
   /** Age at which an instance is drained. */
@@ -320,6 +322,7 @@ const environmentSchema = z.object({
   MAX_GPUS: count.min(1).default(4),
   GPU_POOLS: pools.optional(),
   GPU_IDLE_TIMEOUT: seconds.default(300),
+  GPU_IDLE_POLICY: z.enum(["fixed", "adaptive"]).default("fixed"),
   DEFAULT_GPU_LAUNCH: seconds.min(120).default(7200),
   DEFAULT_GPU_REPLACE: seconds.default(3600),
   GPU_READY_TIMEOUT: seconds.default(300),
@@ -463,6 +466,7 @@ function toConfig(env: Environment): Config {
           ? poolsOf(env.GPU_NODES)
           : { "media:fast": { min, max }, [env.VISION_POOL]: { max }, ...env.GPU_POOLS },
       idleTimeoutMs: env.GPU_IDLE_TIMEOUT * SECOND,
+      idlePolicy: env.GPU_IDLE_POLICY,
       lifetimeMs: env.DEFAULT_GPU_LAUNCH * SECOND,
       replaceAfterMs: env.DEFAULT_GPU_REPLACE * SECOND,
       readyTimeoutMs: env.GPU_READY_TIMEOUT * SECOND,

@@ -156,10 +156,19 @@ export function createReconcile({ client, comput3, config, signals, removeInputs
     const missingJobs = await stillWaiting(waiting.map(([jobId]) => jobId));
     const unlisted = queued.filter((jobId) => !jobs.has(jobId));
     const goneJobs = await closedJobs(unlisted);
-    if (pool === undefined && gpus.length === 0 && missingJobs.length === 0) return;
     const { paused, ...overrides } = await readPoolOverrides(store, type);
     const limits = limitsOf(config.gpu.pools[type], overrides);
-    const census: Census = { at, limits, gpus, missingJobs, goneJobs, ...(paused !== undefined && { paused }) };
+    const needed = gpus.length > 0 || missingJobs.length > 0 || (limits.min > 0 && !paused);
+    if (pool === undefined && !needed) return;
+    const census: Census = {
+      at,
+      limits,
+      gpus,
+      missingJobs,
+      goneJobs,
+      ...(paused !== undefined && { paused }),
+      ...(config.gpu.provider === "static" && { nodes: nodesOf(type) }),
+    };
     await client.workflow.signalWithStart<typeof gpuPool, [Census]>("gpuPool", {
       workflowId: ids.pool(type),
       taskQueue: taskQueues.main,
@@ -167,6 +176,10 @@ export function createReconcile({ client, comput3, config, signals, removeInputs
       signal: messages.census,
       signalArgs: [census],
     });
+  }
+
+  function nodesOf(type: string): string[] {
+    return config.gpu.nodes.filter((node) => node.type === type).map(({ name }) => name);
   }
 
   /** Undefined when there is no pool. One that does not answer is taken to know nothing: requests are idempotent. */

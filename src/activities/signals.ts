@@ -14,7 +14,19 @@ import { managerSettings, poolSettings, startReconciler } from "./starts.ts";
 /** What a pool sends in one batch. */
 export type PoolMessage =
   | { kind: "assign"; gpuId: string; assignment: Assignment }
-  | { kind: "launch"; gpuId: string; type: string; expires: number };
+  | { kind: "keep"; gpuId: string; kept: boolean }
+  | { kind: "drain"; gpuId: string; reason: string }
+  | Launch;
+
+/** An instance to be launched, or a node of one's own to be used. */
+interface Launch {
+  kind: "launch";
+  gpuId: string;
+  type: string;
+  /** Epoch seconds. */
+  expires: number;
+  node?: string;
+}
 
 /** Whether the other workflow is open and has the message; "no" is an answer, not an error. */
 export interface Delivery {
@@ -37,21 +49,15 @@ export function createSignals({ client, config }: { client: Client; config: Conf
     }
   }
 
-  async function startManager({ gpuId, type, expires }: Extract<PoolMessage, { kind: "launch" }>): Promise<Delivery> {
+  async function startManager({ kind: _launch, ...instance }: Launch): Promise<Delivery> {
+    const { gpuId, type } = instance;
     const settings = managerSettings(config, type);
     try {
       await client.workflow.start<typeof gpuManager>("gpuManager", {
         workflowId: gpuId,
         workflowIdReusePolicy: "REJECT_DUPLICATE",
         taskQueue: taskQueues.main,
-        args: [
-          {
-            gpuId,
-            type,
-            expires,
-            settings,
-          },
-        ],
+        args: [{ ...instance, settings }],
         staticSummary: `one ${type} instance, from launch to confirmed stop`,
       });
       return { delivered: true };
@@ -60,6 +66,21 @@ export function createSignals({ client, config }: { client: Client; config: Conf
       // Ours, of an attempt whose answer was lost, unless it has already ended.
       const { status } = await client.workflow.getHandle(gpuId).describe();
       return { delivered: status.name === "RUNNING" };
+    }
+  }
+
+  function send(message: PoolMessage): Promise<Delivery> {
+    switch (message.kind) {
+      case "assign":
+        return signal(message.gpuId, messages.assign, message.assignment);
+      case "keep":
+        return signal(message.gpuId, messages.keep, { kept: message.kept });
+      case "drain":
+        return signal(message.gpuId, messages.drain, { now: false, reason: message.reason });
+      case "launch":
+        return startManager(message);
+      default:
+        return message satisfies never;
     }
   }
 
@@ -106,15 +127,7 @@ export function createSignals({ client, config }: { client: Client; config: Conf
      * @returns for each message whether its manager is open and has it
      */
     sendPoolMessages: ({ messages: batch }: { messages: PoolMessage[] }): Promise<boolean[]> =>
-      Promise.all(
-        batch.map(async (message) => {
-          const sending =
-            message.kind === "assign"
-              ? signal(message.gpuId, messages.assign, message.assignment)
-              : startManager(message);
-          return (await sending).delivered;
-        }),
-      ),
+      Promise.all(batch.map(async (message) => (await send(message)).delivered)),
 
     /** Pool → reconciler: look now. */
     wantCensus: () => startReconciler(client, config),

@@ -13,18 +13,26 @@ const FOREVER_MS = 10 * 365 * 86_400_000;
 
 /** What a pool is started with. */
 export function poolSettings(config: Config, gpuType: string): PoolSettings {
-  const { preLaunchMs, lifetimeMs, poolLingerMs: lingerMs, pools } = config.gpu;
-  return { limits: limitsOf(pools[gpuType]), preLaunchMs, lifetimeMs, lingerMs };
+  const { preLaunchMs, lifetimeMs, poolLingerMs: lingerMs, pools, idlePolicy, idleTimeoutMs } = config.gpu;
+  const limits = limitsOf(pools[gpuType]);
+  if (config.gpu.provider === "static") {
+    return { limits, preLaunchMs: { min: 0, max: 0 }, lifetimeMs: FOREVER_MS, lingerMs };
+  }
+  const adaptive = idlePolicy === "adaptive" ? { adaptiveIdleMs: idleTimeoutMs } : {};
+  return { limits, preLaunchMs, lifetimeMs, lingerMs, ...adaptive };
 }
 
-/** What a manager is started with. A node of one's own is never stopped, neither for being idle nor for its age. */
+/**
+ * What a manager is started with. A node of one's own is there or not: it need not boot, and is never stopped,
+ * neither for being idle nor for its age.
+ */
 export function managerSettings(config: Config, gpuType: string): GpuSettings {
   const { bootDelayMs, readyTimeoutMs, idleTimeoutMs, replaceAfterMs, leaseTimeoutMs, pools } = config.gpu;
   const ratePerHour = pools[gpuType]?.rate;
   const isOwn = config.gpu.provider === "static";
   return {
     bootDelayMs: isOwn ? 0 : bootDelayMs,
-    readyTimeoutMs,
+    readyTimeoutMs: isOwn ? 0 : readyTimeoutMs,
     idleTimeoutMs: isOwn ? FOREVER_MS : idleTimeoutMs,
     replaceAfterMs: isOwn ? FOREVER_MS : replaceAfterMs,
     leaseTimeoutMs,

@@ -15,9 +15,7 @@ export function statusOf(pool: PoolState, now: number, settings: PolicySettings)
     limits: pool.limits,
     paused: pool.paused,
     queue: outlooks(pool, now, settings),
-    gpus: pool.gpus.map(
-      ({ sequence: _sequence, request: _request, expectedMs: _expectedMs, kept: _kept, ...view }) => view,
-    ),
+    gpus: pool.gpus.map(({ sequence: _sequence, request: _request, expectedMs: _expectedMs, ...view }) => view),
   };
 }
 
@@ -61,9 +59,10 @@ function reasonOf(pool: PoolState, slot: Slot["state"] | undefined, providerFail
   return isFull ? "gpu_limit" : "gpu_busy";
 }
 
-/** The last launch failed, or one that runs takes far too long: its manager tries it again and again. */
+/** The last launch failed, or no node can be used, or a launch takes far too long: its manager tries again and again. */
 function isProviderFailing(pool: PoolState, now: number): boolean {
   const overdueMs = pool.learnt.launch.ms * OVERDUE_LAUNCHES + OVERDUE_MS;
   const isOverdue = pool.gpus.some(({ state, startedAt }) => state === "launching" && startedAt <= now - overdueMs);
-  return pool.launchFailures !== undefined || isOverdue;
+  const areBenched = pool.nodes !== undefined && pool.gpus.length === 0 && launchableAt(pool) > now;
+  return pool.launchFailures !== undefined || areBenched || isOverdue;
 }

@@ -139,7 +139,8 @@ function grow(
   if (needed > 0 && retryAt > now) return { launch: 0, growAt: [], wakeAt: retryAt };
   const due = pool.growAt.filter((at) => at <= now).length;
   const atOnce = usable === 0 ? Math.max(warm, 1) : warm;
-  const launch = Math.min(needed, Math.max(due, atOnce));
+  const possible = pool.nodes === undefined ? room : launchableNodes(pool, now).length;
+  const launch = Math.min(needed, possible, Math.max(due, atOnce));
   const growAt = waitsFor(
     pool,
     Math.min(waiting.length - launch, room * WAITS_PER_LAUNCH),
@@ -155,8 +156,9 @@ function grow(
 }
 
 /** How many instances more are allowed; none before the first census, for some may have been forgotten. */
-export function roomOf({ censusAt, limits, gpus }: PoolState): number {
-  return censusAt === undefined ? 0 : Math.max(0, limits.max - gpus.length);
+export function roomOf({ censusAt, limits, gpus, nodes }: PoolState): number {
+  const max = Math.min(limits.max, nodes?.length ?? Infinity);
+  return censusAt === undefined ? 0 : Math.max(0, max - gpus.length);
 }
 
 /**
@@ -177,10 +179,26 @@ function waitsFor(
 }
 
 /** When the next launch may be tried: launches that fail are not repeated in haste. */
-export function launchableAt({ launchFailures }: PoolState): number {
-  if (launchFailures === undefined) return 0;
-  const { count, at } = launchFailures;
-  return at + Math.min(MAX_LAUNCH_BACKOFF_MS, LAUNCH_BACKOFF_MS * 2 ** (count - 1));
+export function launchableAt(pool: PoolState): number {
+  if (pool.nodes === undefined) return backoffEnd(pool.launchFailures);
+  return unusedNodes(pool).reduce((first, { readyAt }) => Math.min(first, readyAt), Infinity);
+}
+
+/** Nodes of one's own that could be used now. */
+export function launchableNodes(pool: PoolState, now: number): string[] {
+  return unusedNodes(pool).flatMap(({ node, readyAt }) => (readyAt <= now ? [node] : []));
+}
+
+function unusedNodes({ nodes = [], gpus, benched }: PoolState): { node: string; readyAt: number }[] {
+  const used = new Set(gpus.map(({ node }) => node));
+  return nodes
+    .filter((node) => !used.has(node))
+    .map((node) => ({ node, readyAt: backoffEnd(benched.find((one) => one.node === node)) }));
+}
+
+function backoffEnd(failures: { count: number; at: number } | undefined): number {
+  if (failures === undefined) return 0;
+  return failures.at + Math.min(MAX_LAUNCH_BACKOFF_MS, LAUNCH_BACKOFF_MS * 2 ** (failures.count - 1));
 }
 
 /**

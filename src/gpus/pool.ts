@@ -6,8 +6,8 @@ import type { Assignment, Census, GpuChange, GpuView, LeaseRequest, PoolLimits }
 export interface PoolState {
   type: string;
   limits: PoolLimits;
-  /** What an operator set; it stands above the configuration that each census brings. */
-  resized: Partial<PoolLimits>;
+  /** What an operator set; it stands above what each census brings. */
+  resized: PoolSize;
   paused: boolean;
   /** Undefined until the first census: a pool that may have forgotten instances launches none. */
   censusAt?: number;
@@ -23,9 +23,23 @@ export interface PoolState {
   shares: Shares;
   /** Grants so far: every so many, it is the turn of who has waited longest. */
   grants: number;
-  /** Launches that failed one after another; absent after one that succeeded. */
-  launchFailures?: { count: number; at: number };
+  /** Launches that failed one after another; absent after one that succeeded, and with nodes of one's own. */
+  launchFailures?: Failures;
+  /** Nodes of one's own, by name; absent where instances are rented. */
+  nodes?: string[];
+  /** Those of them that failed, until a job ends well on them. */
+  benched: ({ node: string } & Failures)[];
+  /** Instances that ended lately: a census may still list them. */
+  departed: { gpuId: string; at: number }[];
 }
+
+interface Failures {
+  count: number;
+  at: number;
+}
+
+/** What an operator may set. */
+export type PoolSize = Partial<PoolLimits> & { paused?: boolean };
 
 export interface QueuedJob extends LeaseRequest {
   queuedAt: number;
@@ -37,12 +51,13 @@ export interface PoolGpu extends GpuView {
   request?: QueuedJob;
   /** How long the lease was expected to last when it was granted; its tenant was charged with it. */
   expectedMs?: number;
-  /** Its manager was told that it does not stop for being idle. */
-  kept?: boolean;
 }
 
 /** A manager that a census does not list may have started after the census looked; visibility lags. */
 const CENSUS_LAG_MS = 10_000;
+/** And one that has ended may be listed for a while. */
+const DEPARTED_MS = 60_000;
+const MAX_DEPARTED = 100;
 
 export function createPool(type: string, limits: PoolLimits, now: number): PoolState {
   return {
@@ -57,6 +72,8 @@ export function createPool(type: string, limits: PoolLimits, now: number): PoolS
     learnt: nothingLearnt(now),
     shares: [],
     grants: 0,
+    benched: [],
+    departed: [],
   };
 }
 
@@ -94,12 +111,13 @@ export function applyChange(pool: PoolState, change: GpuChange): void {
     else if (refused === lease.leaseId || gone) undoLease(pool, known);
   }
   if (gone) {
-    pool.gpus = pool.gpus.filter((gpu) => gpu !== known);
+    if (pool.nodes !== undefined && change.node !== undefined) bench(pool, change.node, change.since);
+    forgetGpu(pool, change.gpuId, change.since);
     return;
   }
   // A manager may speak before it has read the assignment that it was sent: keep it until it is answered.
   const unanswered = lease !== undefined && lease.leaseId !== released && lease.leaseId !== refused;
-  const next: PoolGpu = { ...view, ...(unanswered && leaseOf(known)), ...(known?.kept && { kept: true }) };
+  const next: PoolGpu = { ...view, ...(unanswered && leaseOf(known)) };
   if (known === undefined) pool.gpus.push(next);
   else pool.gpus[index] = next;
 }
@@ -116,9 +134,15 @@ function noticeLaunch(pool: PoolState, known: PoolGpu, { state, since }: GpuChan
   if (state === "idle") {
     learnLaunch(pool.learnt, since - known.startedAt);
     delete pool.launchFailures;
-  } else if (state === "stopping" || state === "stopped" || state === "lost") {
+  } else if (pool.nodes === undefined && (state === "stopping" || state === "stopped" || state === "lost")) {
     pool.launchFailures = { count: (pool.launchFailures?.count ?? 0) + 1, at: since };
   }
+}
+
+/** A node of one's own is left alone for a while, ever longer until a job ends well on it. */
+function bench(pool: PoolState, node: string, now: number): void {
+  const count = (pool.benched.find((one) => one.node === node)?.count ?? 0) + 1;
+  pool.benched = [...pool.benched.filter((one) => one.node !== node), { node, count, at: now }];
 }
 
 /** A lease has ended: what it took is learnt, and its tenant charged with what it really had. */
@@ -127,6 +151,7 @@ function settleLease(pool: PoolState, gpu: PoolGpu, now: number, servedSeconds: 
   if (request === undefined) return;
   if (servedSeconds !== undefined) {
     learnService(pool.learnt, request.kind, request.expectedSeconds * 1000, servedSeconds * 1000, now);
+    pool.benched = pool.benched.filter(({ node }) => node !== gpu.node);
   }
   chargeTenant(pool, request, Math.max(0, now - gpu.since) - expectedMs);
 }
@@ -155,23 +180,45 @@ export function confirmAssignment(pool: PoolState, gpuId: string, assignment: As
   pool.grants += 1;
 }
 
+/** There is a manager for it, which may have spoken already. */
+export function confirmLaunch(
+  pool: PoolState,
+  instance: Pick<GpuView, "gpuId" | "type" | "node" | "expiresAt">,
+  now: number,
+): void {
+  if (pool.gpus.some(({ gpuId }) => gpuId === instance.gpuId)) return;
+  pool.gpus.push({ ...instance, state: "launching", since: now, startedAt: now, sequence: 0 });
+}
+
 /** The manager knows that it keeps its instance though it is idle, or does not any more. */
 export function confirmKeep(pool: PoolState, gpuId: string, kept: boolean): void {
   const gpu = pool.gpus.find((candidate) => candidate.gpuId === gpuId);
   if (gpu !== undefined) gpu.kept = kept;
 }
 
+/** The manager was asked to stop: it is given no job any more. */
+export function confirmDrain(pool: PoolState, gpuId: string, now: number): void {
+  const gpu = pool.gpus.find((candidate) => candidate.gpuId === gpuId);
+  if (gpu?.state === "idle") Object.assign(gpu, { state: "draining", since: now });
+}
+
 /** There is no such manager (any more). A job that waits for its grant is found by the next census. */
-export function forgetGpu(pool: PoolState, gpuId: string): void {
+export function forgetGpu(pool: PoolState, gpuId: string, now: number): void {
   pool.gpus = pool.gpus.filter((gpu) => gpu.gpuId !== gpuId);
+  pool.departed = [...pool.departed.filter((one) => one.gpuId !== gpuId), { gpuId, at: now }].slice(-MAX_DEPARTED);
 }
 
 /** The world as the reconciler saw it, where messages were lost or a workflow was terminated. */
 export function applyCensus(pool: PoolState, census: Census, now: number): void {
-  pool.limits = { ...census.limits, ...pool.resized };
+  const { min = census.limits.min, max = census.limits.max, paused = census.paused } = pool.resized;
+  pool.limits = { min, max };
+  pool.paused = paused ?? pool.paused;
   pool.censusAt = census.at;
+  if (census.nodes !== undefined) pool.nodes = census.nodes;
   const settled = (gpu: PoolGpu) => gpu.since < census.at - CENSUS_LAG_MS;
-  const seen = new Map(census.gpus.map((gpu) => [gpu.gpuId, gpu]));
+  pool.departed = pool.departed.filter(({ at }) => at > census.at - DEPARTED_MS);
+  const departed = new Set(pool.departed.map(({ gpuId }) => gpuId));
+  const seen = new Map(census.gpus.filter(({ gpuId }) => !departed.has(gpuId)).map((gpu) => [gpu.gpuId, gpu]));
   pool.gpus = pool.gpus.filter((gpu) => seen.has(gpu.gpuId) || !settled(gpu));
   for (const view of seen.values()) {
     const index = pool.gpus.findIndex((gpu) => gpu.gpuId === view.gpuId);
@@ -180,7 +227,7 @@ export function applyCensus(pool: PoolState, census: Census, now: number): void 
     if (known === undefined) pool.gpus.push({ ...view, sequence: 0 });
     else if (known.state !== view.state && settled(known)) {
       undoLease(pool, known);
-      pool.gpus[index] = { ...view, sequence: known.sequence, ...(known.kept && { kept: true }) };
+      pool.gpus[index] = { ...view, sequence: known.sequence };
     }
   }
   for (const jobId of census.goneJobs) withdrawRequest(pool, jobId);
@@ -188,8 +235,9 @@ export function applyCensus(pool: PoolState, census: Census, now: number): void 
 }
 
 /** An operator changes the limits, or holds the pool: a paused one neither launches nor assigns. */
-export function resize(pool: PoolState, { paused, ...limits }: Partial<PoolLimits> & { paused?: boolean }): void {
-  pool.resized = { ...pool.resized, ...limits };
-  pool.limits = { ...pool.limits, ...limits };
-  pool.paused = paused ?? pool.paused;
+export function resize(pool: PoolState, size: PoolSize): void {
+  pool.resized = { ...pool.resized, ...size };
+  const { min = pool.limits.min, max = pool.limits.max, paused = pool.paused } = size;
+  pool.limits = { min, max };
+  pool.paused = paused;
 }

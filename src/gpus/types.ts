@@ -92,6 +92,8 @@ export interface GpuView {
   node?: string;
   /** The lease that is granted, if any. */
   lease?: Assignment;
+  /** It is kept warm: it does not stop for being idle. */
+  kept?: boolean;
   /** Why it stops or was lost. */
   reason?: string;
   /** What it was paid for so far; absent until launched. */
@@ -162,6 +164,8 @@ export interface Census {
   limits: PoolLimits;
   /** What an operator has set, if anything. */
   paused?: boolean;
+  /** The nodes of one's own, by name, where nothing is rented. */
+  nodes?: string[];
   /** Every open manager of this type. */
   gpus: GpuView[];
   /** Jobs that wait and that the pool did not know. */

@@ -17,7 +17,7 @@ import { openUsage } from "../gpus/usage.ts";
 import { createAlarm } from "./alarm.ts";
 import { failureSentence } from "./failures.ts";
 import { type CarriedRecord, createInstanceRecord } from "./instanceRecord.ts";
-import { assign, drain, releaseLease, renewLease } from "./messages.ts";
+import { assign, drain, keep, releaseLease, renewLease } from "./messages.ts";
 import { taskQueues } from "./names.ts";
 
 export interface GpuSettings {
@@ -38,6 +38,8 @@ export interface GpuInput {
   type: string;
   /** Epoch seconds; together with the type it identifies the instance at the provider. */
   expires: number;
+  /** The node of one's own that it is; absent when it is rented. */
+  node?: string;
   settings: GpuSettings;
   /** What the run before knew. */
   carried?: Carried;
@@ -111,11 +113,12 @@ const { writeLedger } = proxyActivities<Activities>({
  * before the instance has.
  */
 export async function gpuManager(input: GpuInput): Promise<GpuResult> {
-  const { gpuId, type, expires, settings } = input;
+  const { gpuId, type, expires, node: ownNode, settings } = input;
   const instance = createInstanceRecord(input, input.carried?.record);
   const { startedAt } = instance.view;
   let renewedAt = input.carried?.renewedAt ?? 0;
   let stop: Stop | undefined;
+  let keptAsTold = input.carried?.record.view.kept ?? false;
   const assigned: Assignment[] = [];
   /** A cancelled watch ends at its next heartbeat; what must not outrun it waits here. */
   let watchEnded: Promise<void> = Promise.resolve();
@@ -129,6 +132,9 @@ export async function gpuManager(input: GpuInput): Promise<GpuResult> {
   setHandler(releaseLease, (release) => void released.push(release));
   setHandler(renewLease, ({ leaseId }) => {
     if (instance.view.lease?.leaseId === leaseId) renewedAt = Date.now();
+  });
+  setHandler(keep, (told) => {
+    keptAsTold = told.kept;
   });
   setHandler(drain, ({ now, reason }) => requestStop({ reason, now, nodeFault: false }));
   CancellationScope.current().cancelRequested.catch(() =>
@@ -148,7 +154,13 @@ export async function gpuManager(input: GpuInput): Promise<GpuResult> {
     void condition(() => stop !== undefined).then(() => scope.cancel());
     try {
       await scope.run(async () => {
-        const { workload, node, created } = await launchGpu({ gpuId, type, expires, launchedAfter: startedAt });
+        const { workload, node, created } = await launchGpu({
+          gpuId,
+          type,
+          expires,
+          launchedAfter: startedAt,
+          ...(ownNode !== undefined && { node: ownNode }),
+        });
         const { bootDelayMs, readyTimeoutMs, ratePerHour } = settings;
         const usage = openUsage(created * 1000, ratePerHour);
         await instance.change({ state: "starting", workload, node, usage });
@@ -188,13 +200,15 @@ export async function gpuManager(input: GpuInput): Promise<GpuResult> {
     while (!due) {
       await takeReleases();
       await takeAssignments();
+      await takeKeep();
       retireWhenDue();
       if (stop !== undefined && (instance.view.lease === undefined || stop.now)) break;
       if (stop !== undefined && instance.view.state === "leased")
         await instance.change({ state: "draining", reason: stop.reason });
       due = workflowInfo().continueAsNewSuggested;
       if (due) break;
-      const heard = () => assigned.length > 0 || released.length > 0 || (stop !== undefined && needsAction(stop));
+      const heard = () =>
+        assigned.length > 0 || released.length > 0 || mustTellKept() || (stop !== undefined && needsAction(stop));
       await alarm.wait(heard, nextLook(), "idle timeout, age and lease of the instance");
     }
     watching.cancel();
@@ -250,22 +264,33 @@ export async function gpuManager(input: GpuInput): Promise<GpuResult> {
     }
   }
 
+  async function takeKeep(): Promise<void> {
+    if (mustTellKept()) await instance.change({ kept: keptAsTold });
+  }
+
+  function mustTellKept(): boolean {
+    return keptAsTold !== (instance.view.kept ?? false);
+  }
+
   function retireWhenDue(): void {
     const now = Date.now();
     if (instance.view.lease !== undefined && renewedAt + settings.leaseTimeoutMs <= now) {
       requestStop({ reason: "the lease was not renewed", now: true, nodeFault: true });
     } else if (startedAt + settings.replaceAfterMs <= now) {
       requestStop({ reason: "old enough to be replaced", now: false, nodeFault: false });
-    } else if (instance.view.lease === undefined && instance.view.since + settings.idleTimeoutMs <= now) {
+    } else if (idleUntil() <= now) {
       requestStop({ reason: "idle for too long", now: false, nodeFault: false });
     }
   }
 
+  /** Epoch milliseconds; never for one that is in use or kept warm. */
+  function idleUntil(): number {
+    const { lease, kept, since } = instance.view;
+    return lease === undefined && !kept ? since + settings.idleTimeoutMs : Infinity;
+  }
+
   function nextLook(): number {
-    const idleOrLeaseEnds =
-      instance.view.lease === undefined
-        ? instance.view.since + settings.idleTimeoutMs
-        : renewedAt + settings.leaseTimeoutMs;
+    const idleOrLeaseEnds = instance.view.lease === undefined ? idleUntil() : renewedAt + settings.leaseTimeoutMs;
     return stop === undefined ? Math.min(idleOrLeaseEnds, startedAt + settings.replaceAfterMs) : idleOrLeaseEnds;
   }
 

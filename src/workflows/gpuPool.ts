@@ -11,12 +11,15 @@ import {
 import type { Activities } from "../activities/index.ts";
 import type { PoolMessage } from "../activities/signals.ts";
 import { statusOf } from "../gpus/outlook.ts";
-import { type Plan, type PolicySettings, plan } from "../gpus/policy.ts";
+import { launchableNodes, type Plan, type PolicySettings, plan } from "../gpus/policy.ts";
 import {
   addRequest,
   applyCensus,
   applyChange,
   confirmAssignment,
+  confirmDrain,
+  confirmKeep,
+  confirmLaunch,
   createPool,
   forgetGpu,
   type PoolState,
@@ -80,7 +83,8 @@ export async function gpuPool(input: PoolInput): Promise<void> {
     const messages = toMessages(pool, decided, settings, now);
     if (messages.length > 0) await send(pool, messages);
     if (inbox.length > 0 || messages.length > 0) continue;
-    const endsAt = pool.queue.length === 0 && pool.gpus.length === 0 ? pool.busyAt + settings.lingerMs : undefined;
+    const needed = pool.queue.length > 0 || pool.gpus.length > 0;
+    const endsAt = needed ? undefined : pool.busyAt + settings.lingerMs;
     if (endsAt !== undefined && endsAt <= now) return;
     if (workflowInfo().continueAsNewSuggested) {
       await condition(allHandlersFinished);
@@ -104,12 +108,22 @@ function toMessages(pool: PoolState, decided: Plan, settings: PoolSettings, now:
   // the provider's list. So it is unique per type, and a little random, for pools that start at the same time.
   let expires = Math.floor((now + settings.lifetimeMs) / 1000) + Math.floor(Math.random() * 20);
   const taken = new Set(pool.gpus.map((gpu) => gpu.gpuId));
-  const launches = Array.from({ length: decided.launch }, (): PoolMessage => {
+  const nodes = launchableNodes(pool, now);
+  const launches = Array.from({ length: decided.launch }, (_, index): PoolMessage => {
     do expires += 1;
     while (taken.has(ids.gpu(pool.type, expires)));
-    return { kind: "launch", type: pool.type, gpuId: ids.gpu(pool.type, expires), expires };
+    const node = nodes[index];
+    return {
+      kind: "launch",
+      type: pool.type,
+      gpuId: ids.gpu(pool.type, expires),
+      expires,
+      ...(node !== undefined && { node }),
+    };
   });
-  return [...assignments, ...launches];
+  const keeps = decided.keep.map((told): PoolMessage => ({ kind: "keep", ...told }));
+  const drains = decided.drain.map((gpuId): PoolMessage => ({ kind: "drain", gpuId, reason: "jobs come too seldom" }));
+  return [...assignments, ...keeps, ...drains, ...launches];
 }
 
 /** Sends a batch and applies the answers, before anything that arrived meanwhile. */
@@ -117,15 +131,32 @@ async function send(pool: PoolState, messages: PoolMessage[]): Promise<void> {
   const delivered = await sendPoolMessages({ messages });
   const now = Date.now();
   messages.forEach((message, index) => {
-    if (message.kind === "assign") {
-      if (delivered[index]) confirmAssignment(pool, message.gpuId, message.assignment, now);
-      else forgetGpu(pool, message.gpuId);
-    } else if (delivered[index] && !pool.gpus.some((gpu) => gpu.gpuId === message.gpuId)) {
-      const expiresAt = message.expires * 1000;
-      const { gpuId, type } = message;
-      pool.gpus.push({ gpuId, type, state: "launching", since: now, startedAt: now, expiresAt, sequence: 0 });
-    }
+    if (delivered[index]) confirm(pool, message, now);
+    else if (message.kind !== "launch") forgetGpu(pool, message.gpuId, now);
   });
+}
+
+/** What a manager has been told has happened. */
+function confirm(pool: PoolState, message: PoolMessage, now: number): void {
+  const { gpuId } = message;
+  switch (message.kind) {
+    case "assign":
+      confirmAssignment(pool, gpuId, message.assignment, now);
+      break;
+    case "keep":
+      confirmKeep(pool, gpuId, message.kept);
+      break;
+    case "drain":
+      confirmDrain(pool, gpuId, now);
+      break;
+    case "launch": {
+      const { kind: _launch, expires, ...instance } = message;
+      confirmLaunch(pool, { ...instance, expiresAt: expires * 1000 }, now);
+      break;
+    }
+    default:
+      message satisfies never;
+  }
 }
 
 function earliest(times: readonly (number | undefined)[]): number | undefined {

@@ -1,4 +1,5 @@
 import { defineQuery, defineSignal } from "@temporalio/workflow";
+import type { PoolSize } from "../gpus/pool.ts";
 import type {
   Assignment,
   Census,
@@ -7,7 +8,6 @@ import type {
   LeaseLoss,
   LeaseRelease,
   LeaseRequest,
-  PoolLimits,
   PoolStatus,
 } from "../gpus/types.ts";
 import type { RequestableState } from "../jobs/states.ts";
@@ -37,7 +37,7 @@ export const gpuChanged = defineSignal<[GpuChange]>("gpuChanged");
 /** Reconciler: what exists beyond what the pool's own messages told it. */
 export const census = defineSignal<[Census]>("census");
 /** Operator: change the limits. */
-export const resizePool = defineSignal<[Partial<PoolLimits> & { paused?: boolean }]>("resizePool");
+export const resizePool = defineSignal<[PoolSize]>("resizePool");
 
 // To a manager
 
@@ -47,6 +47,8 @@ export const assign = defineSignal<[Assignment]>("assign");
 export const releaseLease = defineSignal<[LeaseRelease]>("releaseLease");
 /** Job: I still use it. Sent every minute. */
 export const renewLease = defineSignal<[{ leaseId: string }]>("renewLease");
+/** Pool: do not stop for being idle, or do again. */
+export const keep = defineSignal<[{ kept: boolean }]>("keep");
 /** Pool or operator: finish the job (or, with `now`, take its GPU away), then stop. */
 export const drain = defineSignal<[{ now: boolean; reason: string }]>("drain");
 

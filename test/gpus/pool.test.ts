@@ -1,16 +1,20 @@
 import assert from "node:assert/strict";
+import { launchableNodes, type PolicySettings, plan } from "../../src/gpus/policy.ts";
 import {
   addRequest,
   applyCensus,
   applyChange,
   confirmAssignment,
+  confirmLaunch,
   createPool,
   type PoolState,
+  resize,
   withdrawRequest,
 } from "../../src/gpus/pool.ts";
 import type { GpuChange, LeaseRequest } from "../../src/gpus/types.ts";
 
 const NOW = 1_000_000;
+const settings: PolicySettings = { preLaunchMs: { min: 0, max: 0 }, lifetimeMs: 7_200_000 };
 const lease = { leaseId: "a/1@gpu-1", jobId: "a" };
 
 function request(jobId: string, attempt = 1): LeaseRequest {
@@ -23,7 +27,6 @@ function request(jobId: string, attempt = 1): LeaseRequest {
     completeBy,
     kind: "csm",
     expectedSeconds: 10,
-    weight: 1,
   };
 }
 
@@ -120,5 +123,71 @@ describe("what a pool knows", () => {
     const pool = assignedPool();
     applyCensus(pool, { at: NOW + 1, limits: { min: 0, max: 4 }, gpus: [], missingJobs: [], goneJobs: [] }, NOW + 1);
     assert.deepEqual(states(pool), ["leased"]);
+  });
+
+  it("does not take up again an instance that has ended, though a census still lists it", () => {
+    const pool = assignedPool();
+    applyChange(pool, change("stopped", 2, { since: NOW + 50_000 }));
+    const stale = { at: NOW + 55_000, limits: { min: 0, max: 4 }, missingJobs: [], goneJobs: [] };
+    applyCensus(pool, { ...stale, gpus: [change("stopping", 0)] }, stale.at);
+    assert.deepEqual(states(pool), []);
+  });
+
+  it("is paused by a census, unless an operator has just said otherwise", () => {
+    const pool = createPool("media:fast", { min: 0, max: 4 }, NOW);
+    const paused = { at: NOW, limits: { min: 0, max: 4 }, paused: true, gpus: [], missingJobs: [], goneJobs: [] };
+    applyCensus(pool, paused, NOW);
+    assert.equal(pool.paused, true);
+    resize(pool, { paused: false, max: 3 });
+    applyCensus(pool, paused, NOW);
+    assert.deepEqual([pool.paused, pool.limits], [false, { min: 0, max: 3 }]);
+  });
+
+  it("learns from the manager whether its instance is kept warm, also when the pool forgot that it said so", () => {
+    const pool = createPool("media:fast", { min: 0, max: 4 }, NOW);
+    const view = change("idle", 0, { kept: true });
+    applyCensus(pool, { at: NOW, limits: pool.limits, gpus: [view], missingJobs: [], goneJobs: [] }, NOW);
+    assert.deepEqual(plan(pool, NOW, settings, () => 0).keep, [{ gpuId: "gpu-1", kept: false }]);
+    applyChange(pool, change("idle", 1));
+    assert.deepEqual(plan(pool, NOW, settings, () => 0).keep, []);
+  });
+});
+
+describe("nodes of one's own", () => {
+  function poolOf(nodes: string[]): PoolState {
+    const pool = createPool("media:fast", { min: 0, max: nodes.length }, NOW);
+    applyCensus(pool, { at: NOW, limits: pool.limits, nodes, gpus: [], missingJobs: [], goneJobs: [] }, NOW);
+    addRequest(pool, request("a"), NOW);
+    return pool;
+  }
+  /** The node is used, and proves dead. */
+  function fail(pool: PoolState, node: string, at: number): void {
+    const gpuId = `gpu-${at}`;
+    confirmLaunch(pool, { gpuId, type: pool.type, node, expiresAt: NOW + 1e9 }, at);
+    applyChange(pool, { ...change("stopped", 1, { since: at, node }), gpuId });
+  }
+
+  it("are used one after another; a dead one is benched and tried again, ever more seldom", () => {
+    const pool = poolOf(["one", "two"]);
+    fail(pool, "one", NOW);
+    assert.deepEqual(launchableNodes(pool, NOW), ["two"]);
+    assert.equal(plan(pool, NOW, settings, () => 0).launch, 1);
+    fail(pool, "two", NOW);
+    const { launch, wakeAt } = plan(pool, NOW, settings, () => 0);
+    assert.deepEqual([launch, wakeAt], [0, NOW + 10_000]);
+    assert.deepEqual(launchableNodes(pool, NOW + 10_000), ["one", "two"]);
+    fail(pool, "one", NOW + 10_000);
+    assert.deepEqual(launchableNodes(pool, NOW + 20_000), ["two"]);
+    assert.deepEqual(launchableNodes(pool, NOW + 30_000), ["one", "two"]);
+  });
+
+  it("are trusted again once a job has ended well on them", () => {
+    const pool = poolOf(["one"]);
+    fail(pool, "one", NOW);
+    confirmLaunch(pool, { gpuId: "gpu-1", type: pool.type, node: "one", expiresAt: NOW + 1e9 }, NOW + 10_000);
+    applyChange(pool, change("idle", 1, { node: "one" }));
+    confirmAssignment(pool, "gpu-1", lease, NOW + 10_000);
+    applyChange(pool, change("idle", 2, { node: "one", released: lease.leaseId, servedSeconds: 1 }));
+    assert.deepEqual(pool.benched, []);
   });
 });

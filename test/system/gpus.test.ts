@@ -115,6 +115,30 @@ describe("GPUs", () => {
     await eventually("the instance is retired", () => running().length === 0);
   });
 
+  it("are kept warm without a job, as many as an operator wants, and not longer", async () => {
+    await start({ gpu: { idleTimeoutMs: 300 } });
+    const resize = async (size: Record<string, number>) => {
+      const response = await fetch(`${stack.apiUrl}/pools/media:fast`, {
+        method: "PATCH",
+        headers: { "Content-Type": "application/json" },
+        body: JSON.stringify(size),
+      });
+      assert.equal(response.status, 200, await response.text());
+    };
+    await resize({ min: 1 });
+    const [gpu] = await eventually("an instance is kept", async () => {
+      const { gpus } = (await stack.get("/gpus")).body as { gpus: { since: string; kept?: boolean; state: string }[] };
+      return gpus.length === 1 && gpus[0]?.kept === true && gpus[0].state === "idle" ? gpus : undefined;
+    });
+    const idleSince = Date.parse(gpu!.since);
+    await succeed("On a warm instance.");
+    await eventually("several idle timeouts are over", () => Date.now() > idleSince + 1500);
+    assert.equal(running().length, 1);
+    await resize({ min: 0 });
+    await eventually("it is stopped", () => running().length === 0);
+    assert.equal(launches().length, 1);
+  });
+
   it("are not launched while their pool is paused", async () => {
     await start();
     await succeed("One.");

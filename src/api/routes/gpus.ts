@@ -57,6 +57,7 @@ function document({ usage, lease, ...view }: GpuView, now: number) {
     type: view.type,
     state: view.state,
     since: new Date(view.since).toISOString(),
+    kept: view.kept,
     reason: view.reason,
     node: view.node,
     workload: view.workload,
