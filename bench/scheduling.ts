@@ -116,12 +116,12 @@ function deadlines(say: Say): void {
 }
 
 function fairness(say: Say): void {
-  const span = 1200;
+  const span = 700;
   const max = 4;
   const indices = SEEDS.slice(0, 3).map((seed) => {
     const random = seeded(seed);
-    // More than half of the GPUs could serve, so that both always have work.
-    const rate = (0.7 * max) / meanService;
+    // Alone more than the GPUs can serve, so that both always have work.
+    const rate = (1.2 * max) / meanService;
     const many = arrivals(random, rate * 100, span, { tenant: "many" });
     const jobs = [...many, ...arrivals(random, rate, span, { tenant: "few" })];
     const { outcomes } = simulate(jobs, { random, max, until: span });

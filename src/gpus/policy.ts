@@ -49,6 +49,8 @@ const SPARED_WAIT_MS = 15_000;
 const EXTRA_PATIENCE = 0.6;
 /** Jobs that wait for each GPU that may be launched, each with a random wait of its own. */
 const WAITS_PER_LAUNCH = 4;
+/** GPUs that so large a part of the queue needs are launched without a wait: the need will not go away. */
+const CERTAIN = 0.75;
 
 /**
  * @param now epoch milliseconds
@@ -138,7 +140,8 @@ function grow(
   const retryAt = launchableAt(pool);
   if (needed > 0 && retryAt > now) return { launch: 0, growAt: [], wakeAt: retryAt };
   const due = pool.growAt.filter((at) => at <= now).length;
-  const atOnce = usable === 0 ? Math.max(warm, 1) : warm;
+  const certain = furtherGpus(pool, waiting.slice(0, Math.floor(waiting.length * CERTAIN)), busy, now, settings);
+  const atOnce = Math.max(warm, certain, usable === 0 ? 1 : 0);
   const possible = pool.nodes === undefined ? room : launchableNodes(pool, now).length;
   const launch = Math.min(needed, possible, Math.max(due, atOnce));
   const growAt = waitsFor(

@@ -43,15 +43,20 @@ const decide = (pool: PoolState, now = NOW) => plan(pool, now, settings, half);
 
 describe("the plan of a pool", () => {
   it("launches the first GPU at once and each further one after a random wait", () => {
-    const jobs = ["a", "b", "c"].map((jobId) => request(jobId, { expectedSeconds: 60 }));
+    const jobs = ["a", "b"].map((jobId) => request(jobId, { expectedSeconds: 60 }));
     const pool = poolWith({ jobs });
     const first = decide(pool);
     assert.equal(first.launch, 1);
-    assert.deepEqual(first.growAt, [NOW + 22_500, NOW + 22_500]);
+    assert.deepEqual(first.growAt, [NOW + 22_500]);
     const second = poolWith({ jobs, gpus: [{ state: "launching" }] });
     second.growAt = first.growAt;
     assert.equal(decide(second).launch, 0);
-    assert.equal(decide(second, NOW + 22_500).launch, 2);
+    assert.equal(decide(second, NOW + 22_500).launch, 1);
+  });
+
+  it("launches without a wait what three quarters of the queue need", () => {
+    const jobs = Array.from({ length: 8 }, (_, index) => request(`${index}`, { expectedSeconds: 60 }));
+    assert.equal(decide(poolWith({ jobs, max: 16 })).launch, 6);
   });
 
   it("launches a further GPU when its wait is over and it is still needed", () => {
