@@ -41,6 +41,7 @@ export async function overhead(): Promise<void> {
     PRE_LAUNCH_TIMEOUT: "0",
     PRE_LAUNCH_TIMEOUT_MAX: "0",
     MAX_GPUS: String(GPUS),
+    RATE_LIMIT: "1000000",
     C3_RENDER_DATA_DIR: folder,
     OUTPUT_DIR: join(folder, "output"),
     TEMPORAL_ADDRESS: server.address,

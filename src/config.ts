@@ -1,5 +1,6 @@
 import { readFileSync } from "node:fs";
 import { z } from "zod";
+import { type ApiKey, apiKeysSchema } from "./apiKeys.ts";
 
 /**
  * The environment, read once into one validated object. This is the only place that reads it; everything
@@ -36,13 +37,36 @@ export type LogLevel = "trace" | "debug" | "info" | "warn" | "error" | "silent";
 export interface ApiConfig {
   host: string;
   port: number;
+  /** The single key of tenant `default`. */
   key: string | undefined;
+  /** Of tenants by name. */
+  keys: ApiKey[];
+  oidc: OidcConfig | undefined;
+  /** Whether callers have to say who they are. */
+  requiresKey: boolean;
   allowUnauthenticated: boolean;
   /** The origin that links are made for; the request's own when undefined. */
   publicUrl: string | undefined;
   trustProxy: boolean;
   corsOrigins: string[];
   maxBodyBytes: number;
+  /** Submissions per key; everything else has ten times that. */
+  rateLimitPerMinute: number;
+  /** undefined: every process counts on its own. */
+  rateLimitRedisUrl: string | undefined;
+  /** Jobs that wait for a GPU. */
+  maxQueued: number;
+  maxQueuedPerTenant: number;
+}
+
+/** An issuer of OpenID Connect whose tokens are taken; their subject is the tenant. */
+export interface OidcConfig {
+  /** Exactly as in its tokens. */
+  issuer: string;
+  /** undefined: tokens of the issuer are taken whoever they were made for. */
+  audience: string | undefined;
+  /** The claim, and its value, that makes an administrator. */
+  admin: { claim: string; value: string } | undefined;
 }
 
 export interface TemporalConfig {
@@ -291,15 +315,28 @@ const ownNodes = z.string().transform((value, context): OwnNode[] => {
   }
 });
 
+const claim = z
+  .string()
+  .regex(/^[^=\s]+=\S+$/, "must be like groups=render-admins")
+  .transform((pair) => ({ claim: pair.slice(0, pair.indexOf("=")), value: pair.slice(pair.indexOf("=") + 1) }));
+
 const environmentSchema = z.object({
   PORT: port.default(5000),
   HOST: text.optional(),
   C3_RENDER_API_KEY: text.optional(),
+  C3_RENDER_KEYS: apiKeysSchema.default([]),
+  OIDC_ISSUER: z.url({ protocol: /^https?$/ }).optional(),
+  OIDC_AUDIENCE: text.optional(),
+  OIDC_ADMIN: claim.optional(),
   ALLOW_UNAUTHENTICATED: flag.default(false),
   PUBLIC_URL: url.optional(),
   TRUST_PROXY: flag.default(false),
   CORS_ORIGINS: list.default([]),
   MAX_BODY_BYTES: count.default(1024 * 1024),
+  RATE_LIMIT: count.min(1).default(300),
+  RATE_LIMIT_REDIS_URL: z.url({ protocol: /^rediss?$/ }).optional(),
+  MAX_QUEUED: count.min(1).default(5000),
+  MAX_QUEUED_PER_TENANT: count.min(1).optional(),
 
   TEMPORAL_ADDRESS: text.optional(),
   TEMPORAL_NAMESPACE: text.default("c3-render"),
@@ -434,16 +471,7 @@ function withFiles(env: Record<string, string | undefined>) {
 function toConfig(env: Environment): Config {
   const { GPU_MIN: min, MAX_GPUS: max } = env;
   return {
-    api: {
-      host: env.HOST ?? (env.C3_RENDER_API_KEY === undefined ? "127.0.0.1" : "0.0.0.0"),
-      port: env.PORT,
-      key: env.C3_RENDER_API_KEY,
-      allowUnauthenticated: env.ALLOW_UNAUTHENTICATED,
-      publicUrl: env.PUBLIC_URL,
-      trustProxy: env.TRUST_PROXY,
-      corsOrigins: env.CORS_ORIGINS,
-      maxBodyBytes: env.MAX_BODY_BYTES,
-    },
+    api: apiConfig(env),
     temporal: {
       address: env.TEMPORAL_ADDRESS,
       namespace: env.TEMPORAL_NAMESPACE,
@@ -536,6 +564,28 @@ function toConfig(env: Environment): Config {
       temporalPort: env.TEMPORAL_PORT,
       temporalUiPort: env.TEMPORAL_UI_PORT,
     },
+  };
+}
+
+function apiConfig(env: Environment): ApiConfig {
+  const { C3_RENDER_API_KEY: key, C3_RENDER_KEYS: keys, OIDC_ISSUER: issuer } = env;
+  const requiresKey = key !== undefined || keys.length > 0 || issuer !== undefined;
+  return {
+    host: env.HOST ?? (requiresKey ? "0.0.0.0" : "127.0.0.1"),
+    port: env.PORT,
+    key,
+    keys,
+    oidc: issuer === undefined ? undefined : { issuer, audience: env.OIDC_AUDIENCE, admin: env.OIDC_ADMIN },
+    requiresKey,
+    allowUnauthenticated: env.ALLOW_UNAUTHENTICATED,
+    publicUrl: env.PUBLIC_URL,
+    trustProxy: env.TRUST_PROXY,
+    corsOrigins: env.CORS_ORIGINS,
+    maxBodyBytes: env.MAX_BODY_BYTES,
+    rateLimitPerMinute: env.RATE_LIMIT,
+    rateLimitRedisUrl: env.RATE_LIMIT_REDIS_URL,
+    maxQueued: env.MAX_QUEUED,
+    maxQueuedPerTenant: env.MAX_QUEUED_PER_TENANT ?? env.MAX_QUEUED,
   };
 }
 

@@ -7,6 +7,7 @@ import type { ApiDeps, ApiEnv } from "./context.ts";
 import { errorResponse, HttpError } from "./errors.ts";
 import { accessLog } from "./middleware/accessLog.ts";
 import { authenticate } from "./middleware/authentication.ts";
+import { limitReads } from "./middleware/rateLimit.ts";
 import { createReadPool } from "./poolStatus.ts";
 import { fileRoutes } from "./routes/files.ts";
 import { gpuRoutes } from "./routes/gpus.ts";
@@ -23,7 +24,7 @@ const BASE_PATHS = ["/", "/api/v0"];
 export function createApp(deps: ApiDeps): Hono<ApiEnv> {
   const { log, metrics } = deps;
   const readPool = createReadPool(deps);
-  const { key, corsOrigins } = deps.config.api;
+  const { corsOrigins } = deps.config.api;
   const app = new Hono<ApiEnv>();
   const mount = (routes: Hono<ApiEnv>) => {
     for (const path of BASE_PATHS) app.route(path, routes);
@@ -53,8 +54,11 @@ export function createApp(deps: ApiDeps): Hono<ApiEnv> {
   mount(fileRoutes(deps));
 
   // Whatever is mounted from here on needs a key.
-  app.use(authenticate(key));
+  app.use(authenticate(deps));
   mount(submissionRoutes(deps));
+
+  // Submissions have a limit of their own, and were answered above.
+  app.use(limitReads(deps));
   mount(jobRoutes(deps, readPool));
   mount(resultRoutes(deps));
   mount(gpuRoutes(deps));
@@ -66,6 +70,13 @@ function crossOrigin(origins: string[]) {
   return cors({
     origin: origins.includes("*") ? "*" : origins,
     allowHeaders: ["Authorization", "Content-Type", "X-C3-RENDER-KEY", "X-Request-Id"],
-    exposeHeaders: ["Location", "Retry-After", "X-Request-Id"],
+    exposeHeaders: [
+      "Location",
+      "RateLimit-Limit",
+      "RateLimit-Remaining",
+      "RateLimit-Reset",
+      "Retry-After",
+      "X-Request-Id",
+    ],
   });
 }

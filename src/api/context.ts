@@ -4,6 +4,7 @@ import type { Config } from "../config.ts";
 import type { Logger } from "../log.ts";
 import type { Metrics } from "../metrics.ts";
 import type { ObjectStore } from "../storage/objectStore.ts";
+import type { RateLimits } from "./rateLimits.ts";
 
 /** All that the routes need. */
 export interface ApiDeps {
@@ -12,6 +13,7 @@ export interface ApiDeps {
   store: ObjectStore;
   log: Logger;
   metrics: Metrics;
+  limits: RateLimits;
 }
 
 /** Who asks. */
@@ -22,6 +24,8 @@ export interface Caller {
   admin: boolean;
   /** The tenant's share of the GPUs, in relation to that of others; 1 when absent. */
   weight?: number;
+  /** Submissions per minute; the common limit when absent. */
+  rate?: number;
 }
 
 /** What the middleware tells the routes of a request. */

@@ -3,6 +3,7 @@ import { type Client, WorkflowNotFoundError } from "@temporalio/client";
 import { isFinal, type JobState, type RequestableState } from "../jobs/states.ts";
 import { endJob as endJobSignal } from "../workflows/messages.ts";
 import { ids } from "../workflows/names.ts";
+import type { Caller } from "./context.ts";
 import { readJob } from "./readJob.ts";
 import { temporalCall } from "./temporalCall.ts";
 
@@ -19,9 +20,10 @@ export type EndOutcome = { kind: "marked" | "already"; state: JobState } | { kin
 export async function endJob(
   client: Client,
   id: string,
+  caller: Caller,
   request: { state: RequestableState; error?: string },
 ): Promise<EndOutcome> {
-  const before = await readJob(client, id);
+  const before = await readJob(client, id, caller);
   if (isFinal(before.view.state)) return { kind: "already", state: before.view.state };
   try {
     await temporalCall(client, () => client.workflow.getHandle(ids.job(id)).signal(endJobSignal, request));
@@ -31,7 +33,7 @@ export async function endJob(
   }
   const deadline = performance.now() + SHOWN_WITHIN_MS;
   do {
-    const { state } = (await readJob(client, id)).view;
+    const { state } = (await readJob(client, id, caller)).view;
     if (isFinal(state)) return { kind: state === request.state ? "marked" : "already", state };
     await sleep(LOOK_EVERY_MS);
   } while (performance.now() < deadline);

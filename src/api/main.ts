@@ -6,6 +6,7 @@ import { fail, refuseHalfAStack, stopOnSignal, warnOfIgnored } from "../processe
 import { createObjectStore } from "../storage/index.ts";
 import { connectClient } from "../temporal.ts";
 import { createApp } from "./app.ts";
+import { createRateLimits } from "./rateLimits.ts";
 import { listen } from "./server.ts";
 
 const CLOSE_GRACE_MS = 10_000;
@@ -20,10 +21,12 @@ async function main(): Promise<void> {
   const metrics = await startMetrics(config.metrics);
   const client = await connectClient(config);
   const store = createObjectStore(config.storage, config.api.publicUrl ?? "");
-  const server = await listen(createApp({ config, client, store, log, metrics }), config.api, log);
+  const limits = await createRateLimits(config.api, log);
+  const server = await listen(createApp({ config, client, store, log, metrics, limits }), config.api, log);
   await stopOnSignal(async (signal) => {
     log.info({ signal }, "stopping");
     await server.close(CLOSE_GRACE_MS);
+    limits.close();
     await client.connection.close();
   });
 }

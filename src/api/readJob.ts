@@ -4,6 +4,7 @@ import { z } from "zod";
 import { type JobView, jobTypes } from "../jobs/job.ts";
 import { isFinal, jobStages, jobStates } from "../jobs/states.ts";
 import { ids } from "../workflows/names.ts";
+import type { Caller } from "./context.ts";
 import { jobNotFound } from "./errors.ts";
 import { temporalCall } from "./temporalCall.ts";
 
@@ -18,11 +19,11 @@ export interface JobReading {
   metadata?: Record<string, unknown>;
 }
 
-/** @throws HttpError 404 */
-export async function readJob(client: Client, id: string): Promise<JobReading> {
+/** @throws HttpError 404, also for a job of another tenant */
+export async function readJob(client: Client, id: string, caller: Caller): Promise<JobReading> {
   const description = await temporalCall(client, () => client.workflow.getHandle(ids.job(id)).describe());
   const memo = memoSchema.safeParse(description.memo);
-  if (!memo.success) throw jobNotFound();
+  if (!memo.success || !maySee(caller, memo.data.view)) throw jobNotFound();
   const view = truthOf(memo.data.view, description);
   const waitsIn = isFinal(view.state) ? undefined : memo.data.waiting?.gpuType;
   const { metadata } = memo.data;
@@ -32,6 +33,11 @@ export async function readJob(client: Client, id: string): Promise<JobReading> {
     ...(waitsIn !== undefined && { waitsIn }),
     ...(metadata && { metadata }),
   };
+}
+
+/** Whose jobs a caller may read, end and have the files of. */
+function maySee({ tenant, admin }: Caller, view: JobView): boolean {
+  return admin || view.tenant === tenant;
 }
 
 const memoSchema = z.object({

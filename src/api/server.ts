@@ -23,8 +23,8 @@ const SWEEP_EVERY_MS = 50;
  */
 export async function listen(app: Hono<ApiEnv>, api: ApiConfig, log: Logger): Promise<RunningServer> {
   const { host, port } = api;
-  if (api.key === undefined && !api.allowUnauthenticated && !isLoopback(host)) {
-    const problem = `HOST: ${host} can be reached from outside, which needs C3_RENDER_API_KEY (or ALLOW_UNAUTHENTICATED=true)`;
+  if (!api.requiresKey && !api.allowUnauthenticated && !isLoopback(host)) {
+    const problem = `HOST: ${host} can be reached from outside, which needs C3_RENDER_API_KEY, C3_RENDER_KEYS or OIDC_ISSUER (or ALLOW_UNAUTHENTICATED=true)`;
     throw new ConfigError([problem]);
   }
   const errorHandler = (error: unknown) => requestErrorResponse(error, log);

@@ -1,5 +1,6 @@
 import type { Client } from "@temporalio/client";
 import { createApp } from "../api/app.ts";
+import { createRateLimits } from "../api/rateLimits.ts";
 import { listen } from "../api/server.ts";
 import type { Config } from "../config.ts";
 import type { Logger } from "../log.ts";
@@ -47,7 +48,8 @@ export async function startStack(options: StackOptions): Promise<Stack> {
   const metrics = await startMetrics(config.metrics);
   const store = createObjectStore(config.storage, "");
   const worker = options.withoutWorker ? undefined : await startWorker(config, workflowBundle, env, metrics);
-  const api = await listen(createApp({ config, client, store, log, metrics }), config.api, log);
+  const limits = await createRateLimits(config.api, log);
+  const api = await listen(createApp({ config, client, store, log, metrics, limits }), config.api, log);
   return {
     config,
     apiUrl: api.url,
@@ -56,6 +58,7 @@ export async function startStack(options: StackOptions): Promise<Stack> {
     finished: worker?.finished ?? Promise.resolve(),
     async stop() {
       await api.close(API_GRACE_MS);
+      limits.close();
       await worker?.stop();
       await client.connection.close();
       await simulator?.close();

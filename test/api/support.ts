@@ -4,6 +4,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { Client, Connection } from "@temporalio/client";
 import { createApp } from "../../src/api/app.ts";
+import { createRateLimits } from "../../src/api/rateLimits.ts";
 import { listen } from "../../src/api/server.ts";
 import { type Config, loadConfig } from "../../src/config.ts";
 import { createLogger, type Logger } from "../../src/log.ts";
@@ -14,6 +15,9 @@ import type { ObjectStore } from "../../src/storage/objectStore.ts";
 import { testTemporal } from "../support/temporal.ts";
 
 export const KEY = "test-key-1234";
+
+/** Tests ask more often than people. */
+const noLimits = { RATE_LIMIT: "1000000" };
 
 export interface TestApi {
   url: string;
@@ -40,10 +44,18 @@ export async function startTestApi({
   log = createLogger("silent"),
 }: TestApiOptions = {}): Promise<TestApi> {
   const dir = await mkdtemp(join(tmpdir(), "c3-render-api-"));
-  const config = loadConfig({ HOST: "127.0.0.1", PORT: "0", C3_RENDER_API_KEY: KEY, STORAGE_DIR: dir, ...env });
+  const config = loadConfig({
+    HOST: "127.0.0.1",
+    PORT: "0",
+    C3_RENDER_API_KEY: KEY,
+    STORAGE_DIR: dir,
+    ...noLimits,
+    ...env,
+  });
   const absent = client === undefined ? unreachableClient() : undefined;
   const store = createObjectStore(config.storage, "");
-  const app = createApp({ config, client: client ?? absent!, store, log, metrics: createMetrics() });
+  const limits = await createRateLimits(config.api, log);
+  const app = createApp({ config, client: client ?? absent!, store, log, metrics: createMetrics(), limits });
   const server = await listen(app, config.api, log);
   const api: TestApi = {
     url: server.url,
@@ -62,6 +74,7 @@ export async function startTestApi({
       }),
     async close() {
       await server.close(1000);
+      limits.close();
       await absent?.connection.close();
       await rm(dir, { recursive: true, force: true });
     },

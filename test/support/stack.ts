@@ -93,6 +93,7 @@ async function testConfig(options: TestStackOptions, address: string, folder: st
     TEMPORAL_NAMESPACE: `test-${randomUUID()}`,
     C3_RENDER_DATA_DIR: folder,
     OUTPUT_DIR: join(folder, "output"),
+    RATE_LIMIT: "1000000",
     ...options.env,
   });
   return {

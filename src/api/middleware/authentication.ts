@@ -1,35 +1,43 @@
-import { createHash, timingSafeEqual } from "node:crypto";
-import type { MiddlewareHandler } from "hono";
-import type { ApiEnv } from "../context.ts";
+import type { Context, MiddlewareHandler } from "hono";
+import { addressOf } from "../auth/address.ts";
+import { createKeyTable, DEFAULT_TENANT } from "../auth/keyTable.ts";
+import { createTokenCheck } from "../auth/tokens.ts";
+import type { ApiDeps, ApiEnv, Caller } from "../context.ts";
 import { HttpError } from "../errors.ts";
+import { tooMany } from "./rateLimit.ts";
 
-/** The tenant of the single key, and of everybody where no key is needed. */
-const DEFAULT_TENANT = "default";
+const FAILURES_PER_MINUTE = 30;
 
 /**
- * Lets a request pass that carries `key`, as `X-C3-RENDER-KEY` or as a bearer token; every request when no
- * key is configured.
- * @throws HttpError 401
+ * Lets a request pass that carries a key, as `X-C3-RENDER-KEY` or as a bearer token, or a token of the configured
+ * issuer; every request when neither is configured. Wrong keys are counted by address and cost no more than the
+ * look that finds them wrong, so that right ones pass whatever else comes from there.
+ * @throws HttpError 401; 429 for wrong keys after too many of them; 503 when the issuer cannot be reached
  */
-export function authenticate(key: string | undefined): MiddlewareHandler<ApiEnv> {
-  const expected = key === undefined ? undefined : digest(key);
-  return async function authenticate(c, next) {
-    if (expected !== undefined) {
-      const bearer = /^Bearer +(\S+) *$/i.exec(c.req.header("Authorization") ?? "")?.[1];
-      const offered = [c.req.header("X-C3-RENDER-KEY"), bearer].filter((value) => value !== undefined);
-      if (offered.length === 0) throw unauthorized("missing_key", "An API key is required");
-      if (!offered.some((value) => timingSafeEqual(digest(value), expected))) {
-        throw unauthorized("invalid_key", "The API key is not valid");
-      }
+export function authenticate({ config: { api }, limits, log }: ApiDeps): MiddlewareHandler<ApiEnv> {
+  const callerOfKey = createKeyTable(api);
+  const reserved = new Set([DEFAULT_TENANT, ...api.keys.map(({ name }) => name)]);
+  const callerOfToken = api.oidc && createTokenCheck(api.oidc, reserved, log);
+
+  async function identify(c: Context<ApiEnv>): Promise<Caller> {
+    const bearer = /^Bearer +(\S+) *$/i.exec(c.req.header("Authorization") ?? "")?.[1];
+    const offered = [c.req.header("X-C3-RENDER-KEY"), bearer].filter((value) => value !== undefined);
+    if (offered.length === 0) throw unauthorized("missing_key", "An API key is required");
+    for (const key of offered) {
+      const caller = callerOfKey(key);
+      if (caller !== undefined) return caller;
     }
-    c.set("caller", { tenant: DEFAULT_TENANT, admin: true });
+    const caller = bearer === undefined ? undefined : await callerOfToken?.(bearer);
+    if (caller !== undefined) return caller;
+    const allowance = await limits.take("failure", addressOf(c, api.trustProxy), FAILURES_PER_MINUTE);
+    if (!allowance.allowed) throw tooMany("failed authentications", allowance);
+    throw unauthorized("invalid_key", "The API key is not valid");
+  }
+
+  return async function authenticate(c, next) {
+    c.set("caller", api.requiresKey ? await identify(c) : { tenant: DEFAULT_TENANT, admin: true });
     await next();
   };
-}
-
-/** Digests have one length, which the constant-time comparison needs, and tell nothing of the key's. */
-function digest(value: string): Buffer {
-  return createHash("sha256").update(value).digest();
 }
 
 function unauthorized(code: string, message: string): HttpError {

@@ -9,6 +9,7 @@ import { drain } from "../../workflows/messages.ts";
 import { readOptionalBody } from "../body.ts";
 import type { ApiDeps, ApiEnv } from "../context.ts";
 import { HttpError } from "../errors.ts";
+import { adminOnly } from "../middleware/adminOnly.ts";
 import { temporalCall } from "../temporalCall.ts";
 
 const DAY_MS = 86_400_000;
@@ -19,6 +20,7 @@ const gpuId = /^gpu-[A-Za-z0-9_.:-]+-\d+$/;
 /** The instances: what they do and what they cost. */
 export function gpuRoutes({ client, store, config }: ApiDeps) {
   return new Hono<ApiEnv>()
+    .use("/gpus/*", adminOnly)
     .get("/gpus", async (c) => {
       const views = await temporalCall(client, async () => {
         const found: GpuView[] = [];

@@ -23,7 +23,7 @@ export function jobRoutes(deps: ApiDeps, readPool: ReadPool) {
   return new Hono<ApiEnv>()
     .get("/status/:id", async (c) => {
       const id = jobIdOf(c);
-      const { view, progress, waitsIn } = await readJob(client, id);
+      const { view, progress, waitsIn } = await readJob(client, id, c.var.caller);
       const { state: status, stage, error } = view;
       if (isFinal(status)) return c.json({ id, status, ...(error !== undefined && { error }) });
       const outlook = waitsIn === undefined ? undefined : await outlookOf(readPool, waitsIn, id);
@@ -36,7 +36,7 @@ export function jobRoutes(deps: ApiDeps, readPool: ReadPool) {
       });
     })
     .get("/jobs/:id", async (c) => {
-      const reading = await readJob(client, jobIdOf(c));
+      const reading = await readJob(client, jobIdOf(c), c.var.caller);
       const { view, waitsIn } = reading;
       const outlook = waitsIn === undefined ? undefined : await outlookOf(readPool, waitsIn, view.id);
       return c.json({ ...(await jobDocument(c, deps, reading)), ...(outlook && waitingFields(outlook)) });
@@ -44,7 +44,7 @@ export function jobRoutes(deps: ApiDeps, readPool: ReadPool) {
     .post("/job/:id", async (c) => {
       const id = jobIdOf(c);
       const { status: state, error } = await readBody(c, markSchema, deps.config.api.maxBodyBytes);
-      const outcome = await endJob(client, id, { state, ...(error !== undefined && { error }) });
+      const outcome = await endJob(client, id, c.var.caller, { state, ...(error !== undefined && { error }) });
       switch (outcome.kind) {
         case "marked":
           return c.json({ message: `Job ${id} marked as ${outcome.state}` });

@@ -7,6 +7,7 @@ import { ids } from "../../workflows/names.ts";
 import { readBody } from "../body.ts";
 import type { ApiDeps, ApiEnv } from "../context.ts";
 import { HttpError, invalidBody } from "../errors.ts";
+import { adminOnly } from "../middleware/adminOnly.ts";
 import type { ReadPool } from "../poolStatus.ts";
 import { temporalCall } from "../temporalCall.ts";
 
@@ -44,6 +45,7 @@ export function poolRoutes({ client, store, config }: ApiDeps, readPool: ReadPoo
   }
 
   return new Hono<ApiEnv>()
+    .use("/pools/*", adminOnly)
     .get("/pools", async (c) => c.json({ pools: await Promise.all(Object.keys(config.gpu.pools).map(document)) }))
     .get("/pools/:type", async (c) => {
       const type = c.req.param("type");

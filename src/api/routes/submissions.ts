@@ -6,9 +6,11 @@ import type { JobInputs, JobSpec, JobType } from "../../jobs/job.ts";
 import { lipsyncSchema } from "../../jobs/lipsync.ts";
 import { portraitSchema } from "../../jobs/portrait.ts";
 import { whisperSchema } from "../../jobs/whisper.ts";
+import { createAdmission } from "../admission.ts";
 import { readBody } from "../body.ts";
 import type { ApiDeps, ApiEnv } from "../context.ts";
 import { HttpError } from "../errors.ts";
+import { limitSubmissions } from "../middleware/rateLimit.ts";
 import { acceptJob, type Submission, submitJob } from "../submitJob.ts";
 
 /** Where the models of the media nodes run. */
@@ -17,6 +19,8 @@ const MEDIA_POOL = "media:fast";
 /** A route per kind of job. */
 export function submissionRoutes(deps: ApiDeps) {
   const { jobs, portrait, vision, inputs, modal, api } = deps.config;
+  const admit = createAdmission(deps);
+  const limit = limitSubmissions(deps);
   const defaults = {
     maxTimeSeconds: jobs.defaultMaxTimeSeconds,
     completeInSeconds: jobs.defaultCompleteInSeconds,
@@ -33,6 +37,7 @@ export function submissionRoutes(deps: ApiDeps) {
     const common = acceptJob(body, c.var.caller, deps.config);
     // The compiler does not see that type and input belong together.
     const job = { ...common, type, input: body.input, ...(gpuType !== undefined && { gpuType }) } as JobSpec;
+    await admit(c.var.caller);
     await submitJob(deps, job);
     return { id: job.id, location: { Location: `/jobs/${job.id}` } };
   }
@@ -43,7 +48,7 @@ export function submissionRoutes(deps: ApiDeps) {
     gpuType: string,
     schema: z.ZodType<Submission & { input: JobInputs[T] }>,
   ) {
-    return new Hono<ApiEnv>().post(path, async (c) => {
+    return new Hono<ApiEnv>().post(path, limit, async (c) => {
       const { id, location } = await accept(c, type, schema, gpuType);
       return c.json({ id, status: "queued" }, 200, location);
     });
@@ -55,7 +60,7 @@ export function submissionRoutes(deps: ApiDeps) {
     .route("/", post("/whisper", "whisper", MEDIA_POOL, whisperSchema(defaults)))
     .route("/", post("/portrait", "portrait", MEDIA_POOL, portraitSchema({ ...defaults, greeting: portrait.greeting })))
     .route("/", post("/analyze", "analyze", vision.pool, analyzeSchema({ ...defaults, models: vision.models })))
-    .post("/jobs", async (c) => {
+    .post("/jobs", limit, async (c) => {
       if (modal === undefined) {
         const message = "Lip-sync is not configured here: it needs MODAL_TOKEN_ID and MODAL_TOKEN_SECRET";
         throw new HttpError(503, "lip_sync_not_configured", message);

@@ -1,0 +1,85 @@
+import assert from "node:assert/strict";
+import { mkdtemp, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { sha256Of, webhookSecretsOf } from "../src/apiKeys.ts";
+import { ConfigError, loadConfig } from "../src/config.ts";
+
+const keysOf = (entries: unknown) => loadConfig({ C3_RENDER_KEYS: JSON.stringify(entries) }).api.keys;
+const problemsOf = (text: string) => {
+  try {
+    loadConfig({ C3_RENDER_KEYS: text });
+  } catch (error) {
+    assert.ok(error instanceof ConfigError);
+    return error.problems;
+  }
+  return assert.fail("it was accepted");
+};
+
+describe("the keys of tenants", () => {
+  it("are read from a file, as keys or as their digests", async () => {
+    const folder = await mkdtemp(join(tmpdir(), "c3-render-keys-"));
+    const file = join(folder, "keys.json");
+    const studio = { name: "studio", key: "studio-key", weight: 2, rate: 600, webhook_secret: ["new", "old"] };
+    const ops = { name: "ops", sha256: sha256Of("ops-key").toUpperCase(), role: "admin", webhook_secret: "one" };
+    await writeFile(file, JSON.stringify([studio, ops]));
+    const { api } = loadConfig({ C3_RENDER_KEYS_FILE: file });
+    await rm(folder, { recursive: true });
+    const unset = { weight: undefined, rate: undefined };
+    assert.deepEqual(api.keys, [
+      {
+        name: "studio",
+        sha256: sha256Of("studio-key"),
+        role: "user",
+        weight: 2,
+        rate: 600,
+        webhookSecrets: ["new", "old"],
+      },
+      { name: "ops", sha256: sha256Of("ops-key"), role: "admin", ...unset, webhookSecrets: ["one"] },
+    ]);
+    assert.equal(api.requiresKey, true);
+    assert.equal(api.host, "0.0.0.0");
+  });
+
+  it("may replace one another: two of one name, with the webhook secrets of both", () => {
+    const keys = keysOf([
+      { name: "studio", key: "old", webhook_secret: "s1" },
+      { name: "studio", key: "new", webhook_secret: ["s2", "s1"] },
+      { name: "other", key: "other" },
+    ]);
+    assert.deepEqual(webhookSecretsOf(keys, "studio"), ["s1", "s2"]);
+    assert.deepEqual(webhookSecretsOf(keys, "other"), []);
+    assert.deepEqual(webhookSecretsOf(keys, "nobody"), []);
+  });
+
+  it("are refused with every problem named and no secret told", () => {
+    const digest = sha256Of("secret-a");
+    const problems = problemsOf(
+      JSON.stringify([
+        { name: "a b", key: "secret-a" },
+        { name: "both", key: "secret-b", sha256: digest },
+        { name: "neither" },
+        { name: "typo", key: "secret-c", rol: "admin" },
+        { name: "worse", sha256: "secret-d", role: "secret-e", weight: -1, rate: 0.5, webhook_secret: 7 },
+      ]),
+    );
+    const named = problems.map((problem) => problem.split(":")[0]);
+    const fields = ["0.name", "1", "2", "3", "4.sha256", "4.role", "4.weight", "4.rate", "4.webhook_secret"];
+    assert.deepEqual(
+      named,
+      fields.map((field) => `C3_RENDER_KEYS.${field}`),
+    );
+    assert.doesNotMatch(problems.join("\n"), new RegExp(`secret-|${digest}`));
+  });
+
+  it("are refused when two are the same, and when the file is no JSON", () => {
+    const twice = [
+      { name: "a", key: "secret" },
+      { name: "b", sha256: sha256Of("secret") },
+    ];
+    assert.deepEqual(problemsOf(JSON.stringify(twice)), ["C3_RENDER_KEYS.1: has the key of entry 0"]);
+    const [problem = ""] = problemsOf('[{"key": "secret');
+    assert.match(problem, /^C3_RENDER_KEYS: must be JSON/);
+    assert.doesNotMatch(problem, /secret/);
+  });
+});
