@@ -47,12 +47,13 @@ export async function overhead(): Promise<void> {
     TEMPORAL_ADDRESS: server.address,
     TEMPORAL_NAMESPACE: `bench-${randomUUID()}`,
     TRUSTED_ORIGINS: receiver.origin,
+    TEMPORAL_PAYLOAD_KEYS: process.env.TEMPORAL_PAYLOAD_KEYS,
   });
   const config = { ...loaded, simulator: { ...loaded.simulator, port: 0 } };
   const stack = await startStack({
     config,
     log: createLogger("silent"),
-    workflowBundle: await bundleWorkflows(),
+    workflowBundle: await bundleWorkflows(config.temporal.payloadKeys.length > 0),
     env: process.env,
   });
   const submit = () => submitJob(stack, receiver.url);

@@ -10,6 +10,14 @@ await rm(path("dist"), { recursive: true, force: true });
 execFileSync(process.execPath, [path("node_modules/typescript/bin/tsc"), "-p", path("tsconfig.build.json")], {
   stdio: "inherit",
 });
-const { code } = await bundleWorkflowCode({ workflowsPath: path("src/workflows/index.ts") });
-await writeFile(path("dist/workflows/bundle.cjs"), code);
+const workflowsPath = path("src/workflows/index.ts");
+const failureConverterPath = path("src/workflows/failureConverter.ts");
+const bundles = {
+  "bundle.cjs": { workflowsPath },
+  "bundle.encrypted.cjs": { workflowsPath, failureConverterPath },
+};
+for (const [name, options] of Object.entries(bundles)) {
+  const { code } = await bundleWorkflowCode(options);
+  await writeFile(path(`dist/workflows/${name}`), code);
+}
 console.log(`built ${pathToFileURL(path("dist"))}`);

@@ -1,6 +1,7 @@
 import { readFileSync } from "node:fs";
 import { z } from "zod";
 import { type ApiKey, apiKeysSchema } from "./apiKeys.ts";
+import { type PayloadKey, payloadKeysSchema } from "./payloadKeys.ts";
 
 /**
  * The environment, read once into one validated object. This is the only place that reads it; everything
@@ -76,6 +77,10 @@ export interface TemporalConfig {
   apiKey: string | undefined;
   tls: TemporalTls | undefined;
   retentionDays: number;
+  /** The first one encrypts, all of them decrypt; none: nothing is encrypted. */
+  payloadKeys: PayloadKey[];
+  /** Where the Web UI is that may have payloads decrypted by the API. */
+  uiOrigin: string | undefined;
 }
 
 export interface TemporalTls {
@@ -347,6 +352,8 @@ const environmentSchema = z.object({
   TEMPORAL_TLS_CERT: text.optional(),
   TEMPORAL_TLS_KEY: text.optional(),
   RETENTION_DAYS: count.min(1).default(30),
+  TEMPORAL_PAYLOAD_KEYS: payloadKeysSchema.default([]),
+  TEMPORAL_UI_ORIGIN: origin.optional(),
 
   C3_API_URL: url.default("https://api.comput3.ai/api/v0"),
   C3_API_KEY: text.optional(),
@@ -478,6 +485,8 @@ function toConfig(env: Environment): Config {
       apiKey: env.TEMPORAL_API_KEY,
       tls: temporalTls(env),
       retentionDays: env.RETENTION_DAYS,
+      payloadKeys: env.TEMPORAL_PAYLOAD_KEYS,
+      uiOrigin: env.TEMPORAL_UI_ORIGIN,
     },
     comput3: {
       apiUrl: env.C3_API_URL,

@@ -1,13 +1,26 @@
 import { readFileSync } from "node:fs";
+import { fileURLToPath } from "node:url";
 import { type Client, Connection, Client as TemporalClient } from "@temporalio/client";
 import type { DataConverter } from "@temporalio/common";
 import type { Config, TemporalConfig } from "./config.ts";
+import { createPayloadCodec, type Unreadable } from "./payloadCodec.ts";
 
 /** Everything that the client (API, activities) and the workers must agree on. */
 
 export { searchAttributes, taskQueues } from "./workflows/names.ts";
 
-export const dataConverter: DataConverter = {};
+/** The module that makes failures encryptable, for client and worker and in the bundle; a script once it is built. */
+export const failureConverterPath = fileURLToPath(
+  new URL(`./workflows/failureConverter.${import.meta.url.endsWith(".ts") ? "ts" : "js"}`, import.meta.url),
+);
+
+/** How values become payloads: encrypted when there are keys, failures' messages included. */
+export function dataConverter({ payloadKeys }: TemporalConfig, unreadable: Unreadable): DataConverter {
+  return {
+    payloadCodecs: [createPayloadCodec(payloadKeys, unreadable)],
+    ...(payloadKeys.length > 0 && { failureConverterPath }),
+  };
+}
 
 /** How client and worker connect. */
 export function connectionOptions(temporal: TemporalConfig) {
@@ -32,5 +45,6 @@ export function connectionOptions(temporal: TemporalConfig) {
 /** A client of the configured namespace. Close it with `client.connection.close()`. */
 export async function connectClient(config: Config): Promise<Client> {
   const connection = await Connection.connect(connectionOptions(config.temporal));
-  return new TemporalClient({ connection, namespace: config.temporal.namespace, dataConverter });
+  const { namespace } = config.temporal;
+  return new TemporalClient({ connection, namespace, dataConverter: dataConverter(config.temporal, "mark") });
 }

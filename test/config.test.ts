@@ -49,6 +49,25 @@ describe("the configuration", () => {
     await rm(folder, { recursive: true });
   });
 
+  it("takes keys for what is in Temporal, by id, and prints none of them", () => {
+    const [first, second] = [1, 2].map((byte) => Buffer.alloc(32, byte).toString("base64"));
+    const { payloadKeys } = loadConfig({ TEMPORAL_PAYLOAD_KEYS: `new:${first}, 2025-11.old:${second}` }).temporal;
+    assert.deepEqual(
+      payloadKeys.map(({ id, secret }) => [id, secret.export().toString("base64")]),
+      [
+        ["new", first],
+        ["2025-11.old", second],
+      ],
+    );
+    assert.ok(!JSON.stringify(payloadKeys).includes(String(first)));
+    const short = Buffer.alloc(16, 1).toString("base64");
+    for (const value of [first, `:${first}`, `new:${short}`, `new:${first},new:${second}`, `a b:${first}`, "new:"]) {
+      const { message } = problemsOf({ TEMPORAL_PAYLOAD_KEYS: String(value) });
+      assert.match(message, /- TEMPORAL_PAYLOAD_KEYS: must be like id:key/);
+      assert.ok(!message.includes(String(first).slice(0, 20)) && !message.includes(short));
+    }
+  });
+
   it("turns to S3 as soon as there is an endpoint", () => {
     const { storage } = loadConfig({ MINIO_ENDPOINT: "minio:9000", MINIO_SECURE: "true" });
     assert.equal(storage.kind, "s3");

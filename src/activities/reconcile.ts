@@ -219,7 +219,12 @@ export function createReconcile({ client, comput3, config, signals, removeInputs
     const query = `WorkflowType = 'renderJob' AND ${states} AND CloseTime > '${new Date(since).toISOString()}'`;
     let notified = 0;
     for await (const { workflowId, status } of client.workflow.list({ query })) {
-      const { job } = await inputOf(workflowId);
+      const input = await inputOf(workflowId);
+      if (input === undefined) {
+        log.error("a terminated job cannot be read, so that its caller is not told", { workflowId });
+        continue;
+      }
+      const { job } = input;
       await removeInputs({ jobId: job.id });
       if (job.notifyUrl === undefined) continue;
       const ending: JobEnding = { state: "failed", error: status.name === "TERMINATED" ? TERMINATED : TIMED_OUT };
@@ -231,12 +236,12 @@ export function createReconcile({ client, comput3, config, signals, removeInputs
     return notified;
   }
 
-  async function inputOf(workflowId: string): Promise<RenderJobInput> {
+  /** Undefined when it was encrypted with a key that is not here. */
+  async function inputOf(workflowId: string): Promise<RenderJobInput | undefined> {
     const { events } = await client.workflow.getHandle(workflowId).fetchHistory();
     const payloads = events?.[0]?.workflowExecutionStartedEventAttributes?.input?.payloads;
     const [input] = await decodeArrayFromPayloads(client.options.loadedDataConverter, payloads);
-    if (!isRenderJobInput(input)) throw new Error(`${workflowId} has no readable input`);
-    return input;
+    return isRenderJobInput(input) ? input : undefined;
   }
 
   async function describe(workflowId: string): Promise<WorkflowExecutionDescription | undefined> {

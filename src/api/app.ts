@@ -1,5 +1,4 @@
 import { Hono } from "hono";
-import { cors } from "hono/cors";
 import { methodNotAllowed } from "hono/method-not-allowed";
 import { requestId } from "hono/request-id";
 import { secureHeaders } from "hono/secure-headers";
@@ -7,8 +6,10 @@ import type { ApiDeps, ApiEnv } from "./context.ts";
 import { errorResponse, HttpError } from "./errors.ts";
 import { accessLog } from "./middleware/accessLog.ts";
 import { authenticate } from "./middleware/authentication.ts";
+import { crossOrigin } from "./middleware/crossOrigin.ts";
 import { limitReads } from "./middleware/rateLimit.ts";
 import { createReadPool } from "./poolStatus.ts";
+import { codecRoutes } from "./routes/codec.ts";
 import { fileRoutes } from "./routes/files.ts";
 import { gpuRoutes } from "./routes/gpus.ts";
 import { jobRoutes } from "./routes/jobs.ts";
@@ -24,7 +25,6 @@ const BASE_PATHS = ["/", "/api/v0"];
 export function createApp(deps: ApiDeps): Hono<ApiEnv> {
   const { log, metrics } = deps;
   const readPool = createReadPool(deps);
-  const { corsOrigins } = deps.config.api;
   const app = new Hono<ApiEnv>();
   const mount = (routes: Hono<ApiEnv>) => {
     for (const path of BASE_PATHS) app.route(path, routes);
@@ -39,7 +39,7 @@ export function createApp(deps: ApiDeps): Hono<ApiEnv> {
   app.use(accessLog(log, metrics));
   // A handler may set its own: a file is meant to be embedded in other sites.
   app.use(secureHeaders({ contentSecurityPolicy: { defaultSrc: ["'none'"] }, overwrite: false }));
-  if (corsOrigins.length > 0) app.use(crossOrigin(corsOrigins));
+  app.use(crossOrigin(deps.config));
   app.use(
     methodNotAllowed({
       app,
@@ -63,20 +63,6 @@ export function createApp(deps: ApiDeps): Hono<ApiEnv> {
   mount(resultRoutes(deps));
   mount(gpuRoutes(deps));
   mount(poolRoutes(deps, readPool));
+  if (deps.config.temporal.payloadKeys.length > 0) mount(codecRoutes(deps));
   return app;
-}
-
-function crossOrigin(origins: string[]) {
-  return cors({
-    origin: origins.includes("*") ? "*" : origins,
-    allowHeaders: ["Authorization", "Content-Type", "X-C3-RENDER-KEY", "X-Request-Id"],
-    exposeHeaders: [
-      "Location",
-      "RateLimit-Limit",
-      "RateLimit-Remaining",
-      "RateLimit-Reset",
-      "Retry-After",
-      "X-Request-Id",
-    ],
-  });
 }

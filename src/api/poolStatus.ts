@@ -1,4 +1,5 @@
 import type { JobOutlook, PoolStatus } from "../gpus/types.ts";
+import { isUnreadable } from "../payloadCodec.ts";
 import { poolStatus } from "../workflows/messages.ts";
 import { ids } from "../workflows/names.ts";
 import type { ApiDeps } from "./context.ts";
@@ -16,7 +17,8 @@ export function createReadPool({ client, log }: Pick<ApiDeps, "client" | "log">)
   return onceIn(KEPT_FOR_MS, async (gpuType) => {
     try {
       const query = () => client.workflow.getHandle(ids.pool(gpuType)).query(poolStatus);
-      return await temporalCall(client, query, ANSWER_WITHIN_MS);
+      const status = await temporalCall(client, query, ANSWER_WITHIN_MS);
+      return isUnreadable(status) ? undefined : status;
     } catch (error) {
       log.debug({ err: error, pool: gpuType }, "the pool does not answer");
       return undefined;

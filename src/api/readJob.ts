@@ -3,9 +3,10 @@ import { decodeArrayFromPayloads } from "@temporalio/common/lib/internal-non-wor
 import { z } from "zod";
 import { type JobView, jobTypes } from "../jobs/job.ts";
 import { isFinal, jobStages, jobStates } from "../jobs/states.ts";
-import { ids } from "../workflows/names.ts";
+import { isUnreadable } from "../payloadCodec.ts";
+import { ids, searchAttributes } from "../workflows/names.ts";
 import type { Caller } from "./context.ts";
-import { jobNotFound } from "./errors.ts";
+import { type HttpError, jobNotFound, unavailable } from "./errors.ts";
 import { temporalCall } from "./temporalCall.ts";
 
 /** A job as the Temporal server shows it, with no worker running. */
@@ -19,11 +20,12 @@ export interface JobReading {
   metadata?: Record<string, unknown>;
 }
 
-/** @throws HttpError 404, also for a job of another tenant */
+/** @throws HttpError 404, also for a job of another tenant; 503 when the key that encrypted the job is missing */
 export async function readJob(client: Client, id: string, caller: Caller): Promise<JobReading> {
   const description = await temporalCall(client, () => client.workflow.getHandle(ids.job(id)).describe());
+  if (isUnreadable(description.memo?.view)) throw unreadable(caller, description);
   const memo = memoSchema.safeParse(description.memo);
-  if (!memo.success || !maySee(caller, memo.data.view)) throw jobNotFound();
+  if (!memo.success || !maySee(caller, memo.data.view.tenant)) throw jobNotFound();
   const view = truthOf(memo.data.view, description);
   const waitsIn = isFinal(view.state) ? undefined : memo.data.waiting?.gpuType;
   const { metadata } = memo.data;
@@ -36,8 +38,13 @@ export async function readJob(client: Client, id: string, caller: Caller): Promi
 }
 
 /** Whose jobs a caller may read, end and have the files of. */
-function maySee({ tenant, admin }: Caller, view: JobView): boolean {
-  return admin || view.tenant === tenant;
+function maySee({ tenant, admin }: Caller, owner: string | undefined): boolean {
+  return admin || owner === tenant;
+}
+
+function unreadable(caller: Caller, { typedSearchAttributes }: WorkflowExecutionDescription): HttpError {
+  if (!maySee(caller, typedSearchAttributes.get(searchAttributes.tenant))) return jobNotFound();
+  return unavailable("job_unreadable", "The job is encrypted with a key that this service does not have");
 }
 
 const memoSchema = z.object({

@@ -8,7 +8,7 @@ import { findProgram, type Say } from "./binaries.ts";
 import { releaseInstances, resumePools } from "./instances.ts";
 import { temporalCli } from "./programs.ts";
 import { type Stack, startStack } from "./stack.ts";
-import { freePort, startTemporalServer, type TemporalServer } from "./temporalServer.ts";
+import { freePort, startTemporalServer, type TemporalServer, uiCodecEndpoint } from "./temporalServer.ts";
 
 /** Everything on this machine: what `npm start` and `npm run demo` bring up. */
 export interface Embedded extends Stack {
@@ -24,10 +24,12 @@ export interface EmbeddedOptions {
   say: Say;
 }
 
-export async function startEmbedded({ config, env, say }: EmbeddedOptions): Promise<Embedded> {
-  const log = process.stdout.isTTY ? createTerminalLogger(config.logLevel) : createLogger(config.logLevel);
+export async function startEmbedded({ config: wanted, env, say }: EmbeddedOptions): Promise<Embedded> {
+  const log = process.stdout.isTTY ? createTerminalLogger(wanted.logLevel) : createLogger(wanted.logLevel);
   installRuntime(log);
   warnOfIgnored(env, log);
+  const api = { ...wanted.api, port: await freePort(wanted.api.port, "the API", say) };
+  const config = { ...wanted, api };
   const server = config.temporal.address === undefined ? await ownServer(config, env, say) : undefined;
   try {
     return await startOn(server, { config, env, say }, log);
@@ -38,11 +40,11 @@ export async function startEmbedded({ config, env, say }: EmbeddedOptions): Prom
 }
 
 async function startOn(server: TemporalServer | undefined, { config, env, say }: EmbeddedOptions, log: Logger) {
-  const temporal = { ...config.temporal, address: server?.address ?? config.temporal.address };
-  const api = { ...config.api, port: await freePort(config.api.port, "the API", say) };
+  const { address = server?.address, uiOrigin = server?.uiUrl } = config.temporal;
+  const temporal = { ...config.temporal, address, uiOrigin };
   const simulator = { ...config.simulator, port: await freePort(config.simulator.port, "the simulator", say) };
-  const workflowBundle = await bundleWorkflows();
-  const stack = await startStack({ config: { ...config, temporal, api, simulator }, log, workflowBundle, env });
+  const workflowBundle = await bundleWorkflows(temporal.payloadKeys.length > 0);
+  const stack = await startStack({ config: { ...config, temporal, simulator }, log, workflowBundle, env });
   await resumePools(stack.client, Object.keys(config.gpu.pools));
   return {
     ...stack,
@@ -55,13 +57,15 @@ async function startOn(server: TemporalServer | undefined, { config, env, say }:
   };
 }
 
-async function ownServer({ embedded }: Config, env: NodeJS.ProcessEnv, say: Say): Promise<TemporalServer> {
+async function ownServer(config: Config, env: NodeJS.ProcessEnv, say: Say): Promise<TemporalServer> {
+  const { embedded } = config;
   const executable = await findProgram(temporalCli(embedded.temporalCliPath), env, say);
   return await startTemporalServer({
     executable,
     dataDir: resolve(embedded.dataDir),
     port: embedded.temporalPort,
     uiPort: embedded.temporalUiPort,
+    uiCodecEndpoint: uiCodecEndpoint(config),
     say,
   });
 }

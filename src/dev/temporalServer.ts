@@ -7,6 +7,7 @@ import { join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
 import { Connection } from "@temporalio/client";
 import { z } from "zod";
+import type { Config } from "../config.ts";
 import type { Say } from "./binaries.ts";
 
 export interface TemporalServerOptions {
@@ -17,6 +18,8 @@ export interface TemporalServerOptions {
   port: number;
   /** undefined: no Web UI. */
   uiPort?: number;
+  /** Where the Web UI has payloads decrypted. */
+  uiCodecEndpoint?: string | undefined;
   /** Dynamic configuration on top of the tuning. */
   dynamicConfig?: Record<string, unknown>;
   say: Say;
@@ -56,14 +59,14 @@ const STOP_TIMEOUT_MS = 10_000;
  * this one must outlive the others; a server that a killed process left behind on the same database is ended first.
  */
 export async function startTemporalServer(options: TemporalServerOptions): Promise<TemporalServer> {
-  const { executable, dataDir, say } = options;
+  const { dataDir, say } = options;
   if (dataDir !== undefined) {
     await mkdir(dataDir, { recursive: true });
     await endOrphan(dataDir, say);
   }
   const port = await freePort(options.port, "Temporal", say);
   const uiPort = options.uiPort === undefined ? undefined : await freePort(options.uiPort, "the Temporal Web UI", say);
-  const child = spawnServer(executable, dataDir, port, uiPort, { ...tuning, ...options.dynamicConfig });
+  const child = spawnServer(options, port, uiPort);
   if (dataDir !== undefined && child.pid !== undefined) {
     const owned: Owned = { server: child.pid, owner: process.pid };
     await writeFile(ownerFile(dataDir), JSON.stringify(owned));
@@ -85,20 +88,16 @@ export async function startTemporalServer(options: TemporalServerOptions): Promi
   };
 }
 
-function spawnServer(
-  executable: string,
-  dataDir: string | undefined,
-  port: number,
-  uiPort: number | undefined,
-  dynamicConfig: Record<string, unknown>,
-): ChildProcess {
+function spawnServer(options: TemporalServerOptions, port: number, uiPort: number | undefined): ChildProcess {
+  const { executable, dataDir, uiCodecEndpoint } = options;
   const args = ["server", "start-dev", "--ip", "127.0.0.1", "--port", String(port), "--log-level", "error"];
   args.push(...(uiPort === undefined ? ["--headless"] : ["--ui-port", String(uiPort)]));
+  if (uiCodecEndpoint !== undefined) args.push("--ui-codec-endpoint", uiCodecEndpoint);
   if (dataDir !== undefined) {
     args.push("--db-filename", join(dataDir, "temporal.db"));
     args.push("--sqlite-pragma", "journal_mode=wal", "--sqlite-pragma", "synchronous=normal");
   }
-  for (const [key, value] of Object.entries(dynamicConfig)) {
+  for (const [key, value] of Object.entries({ ...tuning, ...options.dynamicConfig })) {
     args.push("--dynamic-config-value", `${key}=${JSON.stringify(value)}`);
   }
   const log = dataDir === undefined ? "ignore" : openSync(logFile(dataDir), "a");
@@ -173,6 +172,12 @@ async function isServerOf(pid: number, dataDir: string): Promise<boolean> {
   const commandLine = await readFile(`/proc/${pid}/cmdline`, "utf8").catch(() => undefined);
   // Where the system tells nothing of other processes, the file is believed.
   return commandLine === undefined ? process.platform !== "linux" : commandLine.includes(join(dataDir, "temporal.db"));
+}
+
+/** The API as the Web UI's codec; there is nothing to decrypt without keys. */
+export function uiCodecEndpoint({ api, temporal }: Config): string | undefined {
+  if (temporal.payloadKeys.length === 0) return undefined;
+  return `${api.publicUrl ?? `http://127.0.0.1:${api.port}`}/codec`;
 }
 
 function ownerFile(dataDir: string): string {

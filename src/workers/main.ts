@@ -1,6 +1,6 @@
 import { existsSync } from "node:fs";
 import { fileURLToPath } from "node:url";
-import { loadConfig } from "../config.ts";
+import { type Config, loadConfig } from "../config.ts";
 import { createLogger } from "../log.ts";
 import { startMetrics } from "../metrics.ts";
 import { fail, refuseHalfAStack, stopOnSignal, warnOfIgnored } from "../processes.ts";
@@ -15,7 +15,12 @@ async function main(): Promise<void> {
   const log = createLogger(config.logLevel);
   warnOfIgnored(process.env, log);
   installRuntime(log);
-  const workers = await startWorker(config, await workflowBundle(), process.env, await startMetrics(config.metrics));
+  const workers = await startWorker(
+    config,
+    await workflowBundle(config),
+    process.env,
+    await startMetrics(config.metrics),
+  );
   log.info({ namespace: config.temporal.namespace }, "the worker is running");
   const stopped = stopOnSignal(async (signal) => {
     log.info({ signal }, "stopping");
@@ -25,9 +30,11 @@ async function main(): Promise<void> {
 }
 
 /** The build bundles the workflows ahead; from the sources they are bundled here. */
-async function workflowBundle(): Promise<WorkflowBundle> {
-  const codePath = fileURLToPath(new URL("../workflows/bundle.cjs", import.meta.url));
-  return existsSync(codePath) ? { codePath } : await bundleWorkflows();
+async function workflowBundle({ temporal: { payloadKeys } }: Config): Promise<WorkflowBundle> {
+  const encrypted = payloadKeys.length > 0;
+  const name = encrypted ? "bundle.encrypted.cjs" : "bundle.cjs";
+  const codePath = fileURLToPath(new URL(`../workflows/${name}`, import.meta.url));
+  return existsSync(codePath) ? { codePath } : await bundleWorkflows(encrypted);
 }
 
 main().catch(fail);

@@ -9,7 +9,7 @@ import {
 } from "@temporalio/worker";
 import type { createActivities } from "../activities/index.ts";
 import type { Config } from "../config.ts";
-import { connectionOptions, dataConverter, taskQueues } from "../temporal.ts";
+import { connectionOptions, dataConverter, failureConverterPath, taskQueues } from "../temporal.ts";
 
 export interface WorkersOptions {
   config: Config;
@@ -44,7 +44,7 @@ export async function startWorkers(options: WorkersOptions): Promise<RunningWork
   const common: Omit<WorkerOptions, "taskQueue"> = {
     connection,
     namespace: config.temporal.namespace,
-    dataConverter,
+    dataConverter: dataConverter(config.temporal, "throw"),
     activities,
     identity: `${process.pid}@${hostname()}`,
     maxHeartbeatThrottleInterval: "3s",
@@ -79,9 +79,13 @@ export function connectWorkers(config: Config): Promise<NativeConnection> {
   return NativeConnection.connect(connectionOptions(config.temporal));
 }
 
-/** The workflows as one script; built ahead for production, on the spot otherwise. */
-export function bundleWorkflows(): Promise<WorkflowBundleWithSourceMap> {
+/**
+ * The workflows as one script; built ahead for production, on the spot otherwise.
+ * @param encrypted for workers that have keys: the workflows' failures are encoded
+ */
+export function bundleWorkflows(encrypted = false): Promise<WorkflowBundleWithSourceMap> {
   return bundleWorkflowCode({
+    ...(encrypted && { failureConverterPath }),
     workflowsPath: fileURLToPath(new URL("../workflows/index.ts", import.meta.url)),
     logger: { log() {}, trace() {}, debug() {}, info() {}, warn: console.warn, error: console.error },
   });

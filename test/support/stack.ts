@@ -60,19 +60,26 @@ const { input } = csmSchema({ maxTimeSeconds: 1200, completeInSeconds: 3600, max
 });
 const aJob = { type: "csm", input, gpuType: "media:fast" } as const;
 
-let bundle: ReturnType<typeof bundleWorkflows> | undefined;
+const bundles = new Map<boolean, ReturnType<typeof bundleWorkflows>>();
+
+/** One bundle for all stacks of a kind. */
+function bundleFor({ temporal }: Config): ReturnType<typeof bundleWorkflows> {
+  const encrypted = temporal.payloadKeys.length > 0;
+  const bundle = bundles.get(encrypted) ?? bundleWorkflows(encrypted);
+  bundles.set(encrypted, bundle);
+  return bundle;
+}
 
 export async function startTestStack(options: TestStackOptions = {}): Promise<TestStack> {
   const log = testLog();
   const address = options.temporalAddress ?? (await testTemporal()).address;
   const folder = await mkdtemp(join(tmpdir(), "c3-render-test-"));
   const config = await testConfig(options, address, folder);
-  bundle ??= bundleWorkflows();
   const { renderSeconds, withoutWorker } = options;
   const stack = await startStack({
     config,
     log,
-    workflowBundle: await bundle,
+    workflowBundle: await bundleFor(config),
     env: process.env,
     ...(renderSeconds !== undefined && { renderSeconds }),
     ...(withoutWorker !== undefined && { withoutWorker }),
