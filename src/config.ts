@@ -244,11 +244,24 @@ export interface InputsConfig {
 }
 
 export interface WebhookConfig {
-  secret: string | undefined;
+  /** Each of them signs: the new one and the old one, while secrets are changed. Unsigned without any. */
+  secrets: string[];
+  /** Of tenants that have their own. */
+  tenantSecrets: Record<string, string[]>;
   timeoutMs: number;
   /** The delays between attempts; one more attempt than delays. */
   retryDelaysMs: number[];
+  /** The longest `Retry-After` that is waited for. */
+  maxRetryAfterMs: number;
   statuses: string[];
+  receivers: {
+    /** Calls of one receiver at one time, by one worker process. */
+    maxInFlight: number;
+    /** Calls in a row without an answer, after which a receiver is left alone. */
+    maxUnanswered: number;
+    /** How long it is left alone before it is tried again. */
+    pauseMs: number;
+  };
 }
 
 /** A configuration that cannot be used; names every bad variable and never a secret's value. */
@@ -416,7 +429,7 @@ const environmentSchema = z.object({
   ALLOW_LOCAL_PATHS: text.optional(),
   DOWNLOAD_TIMEOUT: seconds.default(120),
 
-  WEBHOOK_SECRET: text.optional(),
+  WEBHOOK_SECRET: list.default([]),
   WEBHOOK_TIMEOUT: seconds.default(10),
   WEBHOOK_RETRY: z.enum(["short", "extended"]).default("short"),
   WEBHOOK_STATUSES: list.default(["success", "failed", "timed_out", "cancelled"]),
@@ -547,11 +560,14 @@ function toConfig(env: Environment): Config {
       downloadTimeoutMs: env.DOWNLOAD_TIMEOUT * SECOND,
     },
     webhook: {
-      secret: env.WEBHOOK_SECRET,
+      secrets: env.WEBHOOK_SECRET,
+      tenantSecrets: {},
       timeoutMs: env.WEBHOOK_TIMEOUT * SECOND,
       retryDelaysMs:
         env.WEBHOOK_RETRY === "extended" ? [...WEBHOOK_SHORT_MS, ...WEBHOOK_EXTENDED_MS] : WEBHOOK_SHORT_MS,
+      maxRetryAfterMs: 3600 * SECOND,
       statuses: env.WEBHOOK_STATUSES,
+      receivers: { maxInFlight: 100, maxUnanswered: 5, pauseMs: 30 * SECOND },
     },
     outputDir: env.OUTPUT_DIR,
     keepTempFiles: env.KEEP_TEMP_FILES,

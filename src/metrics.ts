@@ -28,6 +28,7 @@ export function createMetrics() {
   const orphans = counter("gpu_orphans_stopped_total", "Instances that were stopped because their manager had ended");
   const notified = counter("jobs_terminated_total", "Terminated jobs whose callers were told");
   const webhooks = counter("webhook_attempts_total", "Attempts to deliver a webhook", ["delivered"]);
+  const postponed = counter("webhooks_postponed_total", "Attempts that were put off, to spare a receiver", ["reason"]);
   const requests = new Histogram({
     name: `${PREFIX}http_request_seconds`,
     help: "Requests of the API",
@@ -60,6 +61,7 @@ export function createMetrics() {
     orphanStopped: () => orphans.inc(),
     jobTerminated: () => notified.inc(),
     webhookAttempted: (delivered: boolean) => webhooks.inc({ delivered: String(delivered) }),
+    webhookPostponed: (reason: "busy" | "silent") => postponed.inc({ reason }),
     requested: (labels: { method: string; route: string; status: number }, seconds: number) =>
       requests.observe(labels, seconds),
   };

@@ -4,6 +4,7 @@ import { createGpuActivities } from "./gpu.ts";
 import { createLipsync } from "./lipsync.ts";
 import { createReconcile } from "./reconcile.ts";
 import { createRemoveInputs } from "./removeInputs.ts";
+import { createReplays } from "./replays.ts";
 import { createRunModel } from "./runModel.ts";
 import { createSignals } from "./signals.ts";
 import { createUploadResult } from "./uploadResult.ts";
@@ -24,6 +25,7 @@ export function createActivities(deps: ActivityDeps) {
     ...createUploadResult(deps),
     ...createLipsync(deps),
     ...createAttemptWebhook(deps),
+    ...createReplays(deps),
     removeInputs,
   };
 }

@@ -228,8 +228,8 @@ export function createReconcile({ client, comput3, config, signals, removeInputs
       await removeInputs({ jobId: job.id });
       if (job.notifyUrl === undefined) continue;
       const ending: JobEnding = { state: "failed", error: status.name === "TERMINATED" ? TERMINATED : TIMED_OUT };
-      const { id: jobId, notifyUrl: url, metadata } = job;
-      await signals.startWebhook({ jobId, url, ending, ...(metadata && { metadata }) });
+      const { id: jobId, tenant, notifyUrl: url, metadata } = job;
+      await signals.startWebhook({ jobId, tenant, url, ending, ...(metadata && { metadata }) });
       metrics.jobTerminated();
       notified += 1;
     }

@@ -1,8 +1,9 @@
 import { type Client, WorkflowExecutionAlreadyStartedError, WorkflowNotFoundError } from "@temporalio/client";
 import type { SignalDefinition } from "@temporalio/common";
 import type { Config } from "../config.ts";
+import { deliveryOptions } from "../deliveries.ts";
 import type { Assignment, GpuChange, Lease, LeaseLoss, LeaseRelease, LeaseRequest } from "../gpus/types.ts";
-import type { JobEnding, JobResult } from "../jobs/job.ts";
+import type { WebhookRequest } from "../jobs/webhook.ts";
 import type { deliverWebhook } from "../workflows/deliverWebhook.ts";
 import type { gpuManager } from "../workflows/gpuManager.ts";
 import type { gpuPool } from "../workflows/gpuPool.ts";
@@ -137,11 +138,9 @@ export function createSignals({ client, config }: { client: Client; config: Conf
       if (!config.webhook.statuses.includes(request.ending.state)) return;
       try {
         await client.workflow.start<typeof deliverWebhook>("deliverWebhook", {
-          workflowId: ids.webhook(request.jobId),
+          ...deliveryOptions(request),
           workflowIdReusePolicy: "REJECT_DUPLICATE",
-          taskQueue: taskQueues.main,
           args: [{ ...request, retryDelaysMs: config.webhook.retryDelaysMs }],
-          staticSummary: `tell the caller that the job is ${request.ending.state}`,
         });
       } catch (error) {
         if (!(error instanceof WorkflowExecutionAlreadyStartedError)) throw error;
@@ -153,13 +152,4 @@ export function createSignals({ client, config }: { client: Client; config: Conf
       await client.workflow.getHandle(ids.job(jobId)).cancel();
     },
   };
-}
-
-/** What is told to the caller of a job that ended. */
-export interface WebhookRequest {
-  jobId: string;
-  url: string;
-  metadata?: Record<string, unknown>;
-  ending: JobEnding;
-  result?: JobResult;
 }

@@ -1,77 +1,139 @@
 import { cancellationSignal, log } from "@temporalio/activity";
-import { Webhook } from "standardwebhooks";
-import { UnsafeUrl } from "../clients/safeFetch.ts";
+import { type SafeFetch, UnsafeUrl } from "../clients/safeFetch.ts";
+import { readLedger, writeLedger } from "../deliveries.ts";
 import type { JobResult } from "../jobs/job.ts";
+import type { WebhookAttempt, WebhookRequest } from "../jobs/webhook.ts";
 import { withoutQuery } from "../log.ts";
-import type { ObjectStore } from "../storage/objectStore.ts";
+import { ObjectNotFound, type ObjectStore } from "../storage/objectStore.ts";
 import type { ActivityDeps } from "./deps.ts";
-import type { WebhookRequest } from "./signals.ts";
+import { createReceivers } from "./receivers.ts";
+import { retryAfterMs } from "./retryAfter.ts";
+import { secretsFor, signatureHeaders } from "./webhookSignature.ts";
 
-/** One attempt to deliver a webhook, as its ledger keeps it. */
-export interface WebhookAttempt {
-  /** ISO 8601 */
-  at: string;
-  delivered: boolean;
-  /** The receiver's answer, if there was one. */
-  statusCode?: number;
-  ms: number;
-  error?: string;
-  /** No further attempt can help. */
-  permanent?: boolean;
+/** The receiver was not called; it may be in that many milliseconds. */
+export interface Postponement {
+  postponedMs: number;
 }
+
+interface AttemptRequest extends WebhookRequest {
+  attempt: number;
+  /** Nothing of this webhook is in its ledger yet. */
+  isFirst: boolean;
+  /** How often this attempt was put off. */
+  postponed: number;
+}
+
+type Outcome = Omit<WebhookAttempt, "at" | "ms">;
 
 /** A link in a webhook opens for as long as one from `/result`. */
 const LINK_SECONDS = 7 * 24 * 3600;
 const GONE = 410;
+/** An attempt that was put off that often because nobody is answered counts as a failed one. */
+const MAX_POSTPONED = 3;
+/** The pauses double that often. */
+const MAX_DOUBLINGS = 5;
 
 export function createAttemptWebhook({
-  config,
+  config: { webhook },
   store,
   safeFetch,
   metrics,
 }: Pick<ActivityDeps, "config" | "store" | "safeFetch" | "metrics">) {
-  const { secret, timeoutMs } = config.webhook;
+  const receivers = createReceivers(webhook.receivers);
+
   return {
-    /** Posts a job's ending to its caller, once. What the receiver does is a result, not an error. */
-    async attemptWebhook(request: WebhookRequest & { attempt: number }): Promise<WebhookAttempt> {
+    /**
+     * Posts a job's ending to its caller, once. What the receiver does is a result, not an error. A receiver
+     * that leaves others unanswered, or that is busy with many, is not called.
+     */
+    async attemptWebhook(request: AttemptRequest): Promise<WebhookAttempt | Postponement> {
       const signal = cancellationSignal();
-      const { jobId, url, attempt } = request;
-      const body = JSON.stringify(await bodyOf(request, store));
       const at = new Date();
-      const headers = {
-        "Content-Type": "application/json",
-        "User-Agent": "c3-render",
-        ...signatureOf(secret, jobId, at, body),
-      };
-      const outcome = await post();
+      const admission = receivers.admit(new URL(request.url).origin);
+      let outcome: Outcome;
+      if (admission.admitted) {
+        let answered: boolean | undefined;
+        try {
+          outcome = await call(request, at, signal);
+          if (outcome.permanent !== true) answered = outcome.statusCode !== undefined;
+        } finally {
+          admission.left(answered);
+        }
+      } else {
+        const { reason, retryMs } = admission;
+        if (reason === "busy" || request.postponed < MAX_POSTPONED) {
+          metrics.webhookPostponed(reason);
+          return { postponedMs: spread(retryMs, request.postponed) };
+        }
+        outcome = { delivered: false, error: "not tried: the receiver has not been answering for a while" };
+      }
       const made: WebhookAttempt = { at: at.toISOString(), ms: Date.now() - at.getTime(), ...outcome };
+      const { jobId, attempt, url } = request;
       metrics.webhookAttempted(made.delivered);
       log.info("webhook attempt", { jobId, attempt, url: withoutQuery(url), ...made });
+      await writeDown(request, made);
       return made;
-
-      async function post(): Promise<Pick<WebhookAttempt, "delivered" | "statusCode" | "error" | "permanent">> {
-        try {
-          const { status } = await safeFetch.post(url, { body, headers, timeoutMs, signal });
-          const delivered = status >= 200 && status < 300;
-          return { delivered, statusCode: status, ...(status === GONE && { permanent: true }) };
-        } catch (error) {
-          signal.throwIfAborted();
-          const sentence = error instanceof Error ? error.message : String(error);
-          return { delivered: false, error: sentence, ...(error instanceof UnsafeUrl && { permanent: true }) };
-        }
-      }
     },
   };
+
+  async function call(request: WebhookRequest, at: Date, signal: AbortSignal): Promise<Outcome> {
+    const content = await bodyOf(request, store);
+    if (content === undefined) return { delivered: false, permanent: true, error: "the result was removed" };
+    const body = JSON.stringify(content);
+    const headers = {
+      "Content-Type": "application/json",
+      "User-Agent": "c3-render",
+      ...signatureHeaders(secretsFor(webhook, request.tenant), request.jobId, at, body),
+    };
+    try {
+      return outcomeOf(await safeFetch.post(request.url, { body, headers, timeoutMs: webhook.timeoutMs, signal }));
+    } catch (error) {
+      signal.throwIfAborted();
+      const sentence = error instanceof Error ? error.message : String(error);
+      return { delivered: false, error: sentence, ...(error instanceof UnsafeUrl && { permanent: true }) };
+    }
+  }
+
+  function outcomeOf({ status: statusCode, headers }: Awaited<ReturnType<SafeFetch["post"]>>): Outcome {
+    if (statusCode >= 200 && statusCode < 300) return { delivered: true, statusCode };
+    const retryMs = retryAfterMs(headers.get("retry-after"), Date.now());
+    return {
+      delivered: false,
+      statusCode,
+      ...(statusCode === GONE && { permanent: true }),
+      ...(retryMs !== undefined && { retryAfterMs: Math.min(retryMs, webhook.maxRetryAfterMs) }),
+    };
+  }
+
+  /** What was sent cannot be taken back: an attempt that cannot be written down must not be made again for that. */
+  async function writeDown({ isFirst, attempt, postponed, ...request }: AttemptRequest, made: WebhookAttempt) {
+    try {
+      const before = isFirst ? undefined : await readLedger(store, request.jobId);
+      await writeLedger(store, { request, attempts: [...(before?.attempts ?? []), made] });
+    } catch (error) {
+      log.error("a webhook's attempt could not be written down", { jobId: request.jobId, error: String(error) });
+    }
+  }
 }
 
-/** The body that clients of the original know, with what applies. */
+/** Longer with every time that an attempt is put off, and never the same for all who wait. */
+function spread(retryMs: number, postponed: number): number {
+  return Math.round(retryMs * 2 ** Math.min(postponed, MAX_DOUBLINGS) * (1 + Math.random()));
+}
+
+/** The body that clients of the original know, with what applies; undefined when the result is not there any more. */
 async function bodyOf({ jobId, ending, result, metadata }: WebhookRequest, store: ObjectStore) {
-  return {
-    id: jobId,
-    status: ending.state,
-    ...(result === undefined ? { error: ending.error } : await resultOf(result, store)),
-    ...(metadata && { metadata }),
-  };
+  try {
+    return {
+      id: jobId,
+      status: ending.state,
+      ...(result === undefined ? { error: ending.error } : await resultOf(result, store)),
+      ...(metadata && { metadata }),
+    };
+  } catch (error) {
+    if (error instanceof ObjectNotFound) return undefined;
+    throw error;
+  }
 }
 
 async function resultOf({ files: [file], outputPath }: JobResult, store: ObjectStore) {
@@ -81,13 +143,4 @@ async function resultOf({ files: [file], outputPath }: JobResult, store: ObjectS
     return { text: Buffer.concat(await body.toArray()).toString() };
   }
   return { result_url: await store.link(file.key, { expiresInSeconds: LINK_SECONDS }) };
-}
-
-/** https://www.standardwebhooks.com: the same id on every attempt, so that a receiver can drop repeats. */
-function signatureOf(secret: string | undefined, jobId: string, at: Date, body: string): Record<string, string> {
-  const id = `msg_${jobId}`;
-  const timestamp = { "webhook-id": id, "webhook-timestamp": String(Math.floor(at.getTime() / 1000)) };
-  if (secret === undefined) return timestamp;
-  const key = secret.startsWith("whsec_") ? secret : Buffer.from(secret).toString("base64");
-  return { ...timestamp, "webhook-signature": new Webhook(key).sign(id, at, body) };
 }

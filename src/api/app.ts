@@ -10,6 +10,7 @@ import { crossOrigin } from "./middleware/crossOrigin.ts";
 import { limitReads } from "./middleware/rateLimit.ts";
 import { createReadPool } from "./poolStatus.ts";
 import { codecRoutes } from "./routes/codec.ts";
+import { deliveryRoutes } from "./routes/deliveries.ts";
 import { fileRoutes } from "./routes/files.ts";
 import { gpuRoutes } from "./routes/gpus.ts";
 import { jobRoutes } from "./routes/jobs.ts";
@@ -61,6 +62,7 @@ export function createApp(deps: ApiDeps): Hono<ApiEnv> {
   app.use(limitReads(deps));
   mount(jobRoutes(deps, readPool));
   mount(resultRoutes(deps));
+  mount(deliveryRoutes(deps));
   mount(gpuRoutes(deps));
   mount(poolRoutes(deps, readPool));
   if (deps.config.temporal.payloadKeys.length > 0) mount(codecRoutes(deps));

@@ -18,6 +18,8 @@ export const keys = {
   resultFile: (jobId: string, name: string) => `results/${jobId}/${fileName(name)}`,
   /** A prepared input; removed when the job ends. */
   input: (jobId: string, name: string) => `inputs/${jobId}/${fileName(name)}`,
+  /** The ledger of a job's webhook. */
+  webhook: (jobId: string) => `webhooks/${fileName(jobId)}.json`,
   /** What an operator set for a pool. */
   pool: (type: string) => `pools/${plain(type)}.json`,
   /** What an instance cost. @param stoppedAt ISO 8601; entries are kept by its day */

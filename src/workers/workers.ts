@@ -28,9 +28,11 @@ export interface RunningWorkers {
   stop(): Promise<void>;
 }
 
-/** Quick activities of the main queue: signals, uploads, webhooks. Many of them only wait for an answer. */
+/** Quick activities of the main queue: signals, uploads. Many of them only wait for an answer. */
 const MAIN_SLOTS = 500;
 const INPUT_SLOTS = 16;
+/** Calls of receivers, each of which may take the whole time limit. */
+const WEBHOOK_SLOTS = 1000;
 const SHUTDOWN_GRACE = "10s";
 const SHUTDOWN_FORCE = "20s";
 
@@ -62,6 +64,12 @@ export async function startWorkers(options: WorkersOptions): Promise<RunningWork
     }),
     Worker.create({ ...common, taskQueue: taskQueues.gpu, maxConcurrentActivityTaskExecutions: 4 * instances + 16 }),
     Worker.create({ ...common, taskQueue: taskQueues.inputs, maxConcurrentActivityTaskExecutions: INPUT_SLOTS }),
+    Worker.create({
+      ...common,
+      taskQueue: taskQueues.webhooks,
+      workflowBundle,
+      maxConcurrentActivityTaskExecutions: WEBHOOK_SLOTS,
+    }),
   ]);
   const running = workers.map((worker) => worker.run());
   const finished = Promise.all(running).then(() => undefined);

@@ -3,3 +3,4 @@ export { gpuManager } from "./gpuManager.ts";
 export { gpuPool } from "./gpuPool.ts";
 export { ensureReconciler, reconcileGpus } from "./reconcileGpus.ts";
 export { renderJob } from "./renderJob.ts";
+export { replayWebhooks } from "./replayWebhooks.ts";

@@ -26,6 +26,11 @@ export const leaseGranted = defineSignal<[Lease]>("leaseGranted");
 /** Manager: the GPU is gone. `nodeFault` is false when an operator took it, which does not count as an attempt. */
 export const leaseLost = defineSignal<[LeaseLoss]>("leaseLost");
 
+// To a webhook
+
+/** API or operator: deliver it again, after the attempt that runs. */
+export const deliverAgain = defineSignal<[{ replayId: string }]>("deliverAgain");
+
 // To a pool
 
 /** Job: I want a GPU. Sent again every ten minutes, and with a higher attempt after a GPU was lost. */

@@ -4,11 +4,18 @@ import { defineSearchAttributeKey } from "@temporalio/common";
 export const ids = {
   job: (jobId: string) => `job-${jobId}`,
   webhook: (jobId: string) => `job-${jobId}-webhook`,
+  /** One at a time. */
+  replay: "replay-webhooks",
   pool: (gpuType: string) => `gpu-pool-${gpuType}`,
   /** @param expires the second at which the provider ends the instance; unique per type, so the id is too */
   gpu: (gpuType: string, expires: number) => `gpu-${gpuType}-${expires}`,
   reconciler: "reconcile-gpus",
 } as const;
+
+/** The job whose webhook has that workflow id. */
+export function jobIdOfWebhook(workflowId: string): string {
+  return workflowId.slice(ids.job("").length, -"-webhook".length);
+}
 
 /** The task queues. Long activities have queues of their own, so that renders never starve the short steps. */
 export const taskQueues = {
@@ -18,6 +25,8 @@ export const taskQueues = {
   gpu: "c3-render-gpu",
   /** Downloading and preparing inputs. */
   inputs: "c3-render-inputs",
+  /** Workflows and activities of webhooks: a receiver that takes its time must keep nothing else waiting. */
+  webhooks: "c3-render-webhooks",
 } as const;
 
 /** Search attributes of every job; no personal data in them. */

@@ -118,6 +118,7 @@ async function tell(job: JobSpec, ending: JobEnding, result: JobResult | undefin
   if (job.notifyUrl !== undefined) {
     await startWebhook({
       jobId: job.id,
+      tenant: job.tenant,
       url: job.notifyUrl,
       ending,
       ...(job.metadata && { metadata: job.metadata }),

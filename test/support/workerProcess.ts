@@ -39,7 +39,7 @@ export async function startWorkerProcess(config: Config): Promise<WorkerProcess>
       STORAGE_SHARED: "true",
       OUTPUT_DIR: config.outputDir,
       PUBLIC_URL: `http://127.0.0.1:${api.port}`,
-      WEBHOOK_SECRET: config.webhook.secret,
+      WEBHOOK_SECRET: config.webhook.secrets.join(","),
       TRUSTED_ORIGINS: config.trustedOrigins.join(","),
     },
     stdio: ["ignore", "pipe", "pipe"],

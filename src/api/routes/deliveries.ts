@@ -1,0 +1,79 @@
+import { type Client, WorkflowExecutionAlreadyStartedError } from "@temporalio/client";
+import { Hono } from "hono";
+import { z } from "zod";
+import { failedDeliveries, hurryDelivery, readLedger, redeliver } from "../../deliveries.ts";
+import { isFinal } from "../../jobs/states.ts";
+import type { WebhookAttempt } from "../../jobs/webhook.ts";
+import { withoutQuery } from "../../log.ts";
+import { taskQueues } from "../../temporal.ts";
+import { ids } from "../../workflows/names.ts";
+import type { replayWebhooks } from "../../workflows/replayWebhooks.ts";
+import { readBody } from "../body.ts";
+import type { ApiDeps, ApiEnv } from "../context.ts";
+import { HttpError } from "../errors.ts";
+import { jobIdOf } from "../jobId.ts";
+import { readJob } from "../readJob.ts";
+import { temporalCall } from "../temporalCall.ts";
+
+const replaySchema = z.object({
+  since: z.iso.datetime({ offset: true, error: "must be a time such as 2026-01-31T12:00:00Z" }),
+  status: z.literal("failed").default("failed"),
+});
+
+/** What became of webhooks, and sending them again. */
+export function deliveryRoutes({ client, store, config }: ApiDeps) {
+  return new Hono<ApiEnv>()
+    .get("/jobs/:id/deliveries", async (c) => {
+      const id = jobIdOf(c);
+      await readJob(client, id);
+      const ledger = await readLedger(store, id);
+      return c.json({
+        id,
+        url: ledger && withoutQuery(ledger.request.url),
+        deliveries: (ledger?.attempts ?? []).map(document),
+      });
+    })
+    .post("/jobs/:id/deliveries", async (c) => {
+      const id = jobIdOf(c);
+      const { view } = await readJob(client, id);
+      if (!isFinal(view.state))
+        throw new HttpError(409, "job_running", "Job has not ended, there is nothing to tell yet");
+      const ledger = await readLedger(store, id);
+      const found = await temporalCall(client, async () => {
+        if (ledger === undefined) return await hurryDelivery(client, id);
+        await redeliver({ client, config }, ledger);
+        return true;
+      });
+      if (!found) throw new HttpError(404, "no_webhook", "Job has no webhook");
+      return c.json({ message: `The webhook of job ${id} is sent again` }, 202);
+    })
+    .post("/deliveries", async (c) => {
+      if (!c.var.caller.admin) throw new HttpError(403, "admin_only", "Only an admin may do this");
+      const { since } = await readBody(c, replaySchema, config.api.maxBodyBytes);
+      const span = { since: new Date(since).toISOString(), until: new Date().toISOString() };
+      const { count } = await temporalCall(client, () => client.workflow.count(failedDeliveries(span)));
+      await startReplay(client, span);
+      return c.json({ count }, 202);
+    });
+}
+
+/** @throws HttpError 409 when the last request is still being worked on */
+async function startReplay(client: Client, span: { since: string; until: string }): Promise<void> {
+  try {
+    await temporalCall(client, () =>
+      client.workflow.start<typeof replayWebhooks>("replayWebhooks", {
+        workflowId: ids.replay,
+        taskQueue: taskQueues.webhooks,
+        args: [span],
+        staticSummary: `sends the webhooks again that failed since ${span.since}`,
+      }),
+    );
+  } catch (error) {
+    if (!(error instanceof WorkflowExecutionAlreadyStartedError)) throw error;
+    throw new HttpError(409, "replay_running", "Failed webhooks are being sent again already");
+  }
+}
+
+function document({ at, delivered, statusCode, ms, error }: WebhookAttempt) {
+  return { time: at, delivered, code: statusCode, ms, error };
+}
