@@ -34,7 +34,8 @@ export function createReceivers({ maxInFlight, maxUnanswered, pauseMs }: Webhook
     admit(origin: string): Admission {
       const receiver = receivers.get(origin) ?? { inFlight: 0, unanswered: 0, probeAt: 0 };
       if (receiver.unanswered >= maxUnanswered) {
-        const retryMs = receiver.inFlight > 0 ? pauseMs : receiver.probeAt - Date.now();
+        const retryMs = Math.max(0, receiver.probeAt - Date.now());
+        if (receiver.inFlight > 0) return { admitted: false, reason: "silent", retryMs: retryMs + pauseMs };
         if (retryMs > 0) return { admitted: false, reason: "silent", retryMs };
       }
       if (receiver.inFlight >= maxInFlight) return { admitted: false, reason: "busy", retryMs: BUSY_RETRY_MS };

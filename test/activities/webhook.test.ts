@@ -1,0 +1,220 @@
+import assert from "node:assert/strict";
+import { randomUUID } from "node:crypto";
+import { once } from "node:events";
+import { mkdtemp, rm } from "node:fs/promises";
+import { createServer, type IncomingHttpHeaders, type Server, type ServerResponse } from "node:http";
+import type { AddressInfo } from "node:net";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { text } from "node:stream/consumers";
+import { MockActivityEnvironment } from "@temporalio/testing";
+import { DefaultLogger } from "@temporalio/worker";
+import { Webhook } from "standardwebhooks";
+import { createAttemptWebhook, type Postponement } from "../../src/activities/webhook.ts";
+import { createSafeFetch, type SafeFetch } from "../../src/clients/safeFetch.ts";
+import { loadConfig, type WebhookConfig } from "../../src/config.ts";
+import { readLedger } from "../../src/deliveries.ts";
+import type { WebhookAttempt } from "../../src/jobs/webhook.ts";
+import { createMetrics } from "../../src/metrics.ts";
+import { createObjectStore } from "../../src/storage/index.ts";
+import { eventually } from "../support/eventually.ts";
+
+type Attempted = WebhookAttempt | Postponement;
+type Answer = (response: ServerResponse) => void;
+
+const NEW_SECRET = `whsec_${Buffer.from("the new secret").toString("base64")}`;
+const OLD_SECRET = "the old secret";
+
+interface Receiver {
+  url: string;
+  origin: string;
+  received: { headers: IncomingHttpHeaders; body: string }[];
+  close(): Promise<void>;
+}
+
+/** A receiver that answers as it is told, or not at all. */
+async function startReceiver(answer: Answer = (response) => response.end()): Promise<Receiver> {
+  const received: Receiver["received"] = [];
+  const server: Server = createServer(async (request, response) => {
+    received.push({ headers: request.headers, body: await text(request) });
+    answer(response);
+  });
+  server.listen(0, "127.0.0.1");
+  await once(server, "listening");
+  const origin = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
+  return {
+    origin,
+    url: `${origin}/hook?token=of-the-receiver`,
+    received,
+    async close() {
+      server.close();
+      server.closeAllConnections();
+      await once(server, "close");
+    },
+  };
+}
+
+describe("an attempt to deliver a webhook", () => {
+  const receivers: Receiver[] = [];
+  const fetchers: SafeFetch[] = [];
+  let dir: string;
+  before(async () => {
+    dir = await mkdtemp(join(tmpdir(), "c3-render-webhook-"));
+  });
+  afterEach(async () => {
+    await Promise.all(fetchers.splice(0).map((fetcher) => fetcher.close()));
+    await Promise.all(receivers.splice(0).map((receiver) => receiver.close()));
+  });
+  after(() => rm(dir, { recursive: true, force: true }));
+
+  async function receiver(answer?: Answer): Promise<Receiver> {
+    const started = await startReceiver(answer);
+    receivers.push(started);
+    return started;
+  }
+
+  /** The worker's activity, with the secrets and limits of the test. */
+  function prepare(webhook: Partial<WebhookConfig> = {}) {
+    const loaded = loadConfig({ STORAGE_DIR: dir, WEBHOOK_SECRET: `${NEW_SECRET}, ${OLD_SECRET}` });
+    const config = { ...loaded, webhook: { ...loaded.webhook, ...webhook } };
+    const safeFetch = createSafeFetch({
+      trustedOrigins: receivers.map(({ origin }) => origin),
+      // Where every name leads that is not trusted.
+      lookup: (_, options, done) =>
+        options.all ? done(null, [{ address: "127.0.0.1", family: 4 }]) : done(null, "127.0.0.1", 4),
+    });
+    fetchers.push(safeFetch);
+    const store = createObjectStore(config.storage, "");
+    const { attemptWebhook } = createAttemptWebhook({ config, store, safeFetch, metrics: createMetrics() });
+    const environment = () => new MockActivityEnvironment({}, { logger: new DefaultLogger("ERROR") });
+    const request = (url: string, more: { tenant?: string; postponed?: number; attempt?: number; jobId?: string }) => ({
+      jobId: randomUUID(),
+      tenant: "default",
+      ending: { state: "failed" as const, error: "Job was cancelled" },
+      postponed: 0,
+      attempt: 1,
+      url,
+      ...more,
+    });
+    return {
+      store,
+      attempt: (url: string, more: Parameters<typeof request>[1] = {}) => {
+        const made = request(url, more);
+        const input = { ...made, isFirst: made.attempt === 1 };
+        return environment().run<Parameters<typeof attemptWebhook>, Attempted, typeof attemptWebhook>(
+          attemptWebhook,
+          input,
+        );
+      },
+    };
+  }
+
+  function tried(outcome: Attempted): WebhookAttempt {
+    assert.ok("at" in outcome, JSON.stringify(outcome));
+    return outcome;
+  }
+
+  it("is signed with the new secret and the old one", async () => {
+    const { url, received } = await receiver();
+    const jobId = randomUUID();
+    assert.ok(tried(await prepare().attempt(url, { jobId })).delivered);
+    const [{ headers, body } = assert.fail("nothing arrived")] = received;
+    assert.equal(headers["webhook-id"], `msg_${jobId}`);
+    assert.deepEqual(JSON.parse(body), { id: jobId, status: "failed", error: "Job was cancelled" });
+    const plain = headers as Record<string, string>;
+    assert.ok(new Webhook(NEW_SECRET).verify(body, plain));
+    assert.ok(new Webhook(OLD_SECRET, { format: "raw" }).verify(body, plain));
+    assert.throws(() => new Webhook("another secret", { format: "raw" }).verify(body, plain));
+  });
+
+  it("is signed with a tenant's own secret where it has one", async () => {
+    const { url, received } = await receiver();
+    const { attempt } = prepare({ tenantSecrets: { acme: ["a secret of acme"] } });
+    await attempt(url, { tenant: "acme" });
+    await attempt(url, { tenant: "others" });
+    const [ofAcme, ofOthers] = received;
+    assert.ok(ofAcme && ofOthers);
+    const verifier = new Webhook("a secret of acme", { format: "raw" });
+    assert.ok(verifier.verify(ofAcme.body, ofAcme.headers as Record<string, string>));
+    assert.throws(() => verifier.verify(ofOthers.body, ofOthers.headers as Record<string, string>));
+  });
+
+  it("says how long the receiver asks to wait, up to a limit", async () => {
+    const answers = ["7", new Date(Date.now() + 86_400_000).toUTCString(), "soon"];
+    const { url } = await receiver((response) => {
+      response.writeHead(429, { "Retry-After": answers.shift() }).end();
+    });
+    const { attempt } = prepare({ maxRetryAfterMs: 60_000 });
+    const waits = [];
+    for (let made = 1; made <= 3; made += 1) waits.push(tried(await attempt(url)).retryAfterMs);
+    assert.deepEqual(waits, [7000, 60_000, undefined]);
+  });
+
+  it("is the last one when the receiver is gone", async () => {
+    const { url } = await receiver((response) => response.writeHead(410).end());
+    const { delivered, statusCode, permanent } = tried(await prepare().attempt(url));
+    assert.deepEqual({ delivered, statusCode, permanent }, { delivered: false, statusCode: 410, permanent: true });
+  });
+
+  it("follows no redirect", async () => {
+    const target = await receiver();
+    const { url } = await receiver((response) => response.writeHead(307, { Location: target.url }).end());
+    const { delivered, statusCode } = tried(await prepare().attempt(url));
+    assert.deepEqual({ delivered, statusCode }, { delivered: false, statusCode: 307 });
+    assert.equal(target.received.length, 0);
+  });
+
+  it("does not reach a receiver whose name leads to a private address", async () => {
+    const { origin, received } = await receiver();
+    const { port } = new URL(origin);
+    const { delivered, permanent, error } = tried(await prepare().attempt(`http://receiver.test:${port}/hook`));
+    assert.deepEqual({ delivered, permanent }, { delivered: false, permanent: true });
+    assert.match(error ?? "", /receiver\.test is not a public address/);
+    assert.equal(received.length, 0);
+  });
+
+  it("does not wait for a receiver that hangs", async () => {
+    const hanging = await receiver(() => {});
+    const well = await receiver();
+    const { attempt } = prepare({ timeoutMs: 300_000, receivers: { maxInFlight: 2, maxUnanswered: 5, pauseMs: 1000 } });
+    const held = [attempt(hanging.url), attempt(hanging.url)].map((made) => made.catch((error: unknown) => error));
+    await eventually("both hang", () => hanging.received.length === 2);
+    assert.ok("postponedMs" in (await attempt(hanging.url)), "the third one is put off");
+    assert.ok(tried(await attempt(well.url)).delivered, "another receiver is served");
+    await hanging.close();
+    receivers.splice(receivers.indexOf(hanging), 1);
+    await Promise.all(held);
+  });
+
+  it("is put off, not used up, while its receiver answers nobody", async () => {
+    const hanging = await receiver(() => {});
+    const { attempt, store } = prepare({
+      timeoutMs: 20,
+      receivers: { maxInFlight: 9, maxUnanswered: 2, pauseMs: 3_600_000 },
+    });
+    for (let made = 1; made <= 2; made += 1) assert.match(tried(await attempt(hanging.url)).error ?? "", /timeout/);
+    const jobId = randomUUID();
+    const postponed = await attempt(hanging.url, { jobId });
+    assert.ok("postponedMs" in postponed && postponed.postponedMs > 1_800_000);
+    assert.equal(await readLedger(store, jobId), undefined);
+    const last = tried(await attempt(hanging.url, { jobId, postponed: 3 }));
+    assert.match(last.error ?? "", /has not been answering/);
+    assert.equal(hanging.received.length, 2);
+    assert.deepEqual((await readLedger(store, jobId))?.attempts, [last]);
+  });
+
+  it("is written down, the later ones after the first", async () => {
+    const statuses = [503, 200];
+    const { url } = await receiver((response) => response.writeHead(statuses.shift() ?? 500).end());
+    const { attempt, store } = prepare();
+    const jobId = randomUUID();
+    const made = [await attempt(url, { jobId }), await attempt(url, { jobId, attempt: 2 })];
+    const ledger = await readLedger(store, jobId);
+    assert.deepEqual(ledger?.attempts, made);
+    assert.deepEqual(
+      ledger?.attempts.map(({ statusCode }) => statusCode),
+      [503, 200],
+    );
+    assert.equal(ledger?.request.url, url);
+  });
+});
