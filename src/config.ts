@@ -244,10 +244,8 @@ export interface InputsConfig {
 }
 
 export interface WebhookConfig {
-  /** Each of them signs: the new one and the old one, while secrets are changed. Unsigned without any. */
+  /** Each of them signs: the new one and the old one, while secrets are changed. Those of a tenant's keys come first. */
   secrets: string[];
-  /** Of tenants that have their own. */
-  tenantSecrets: Record<string, string[]>;
   timeoutMs: number;
   /** The delays between attempts; one more attempt than delays. */
   retryDelaysMs: number[];
@@ -561,7 +559,6 @@ function toConfig(env: Environment): Config {
     },
     webhook: {
       secrets: env.WEBHOOK_SECRET,
-      tenantSecrets: {},
       timeoutMs: env.WEBHOOK_TIMEOUT * SECOND,
       retryDelaysMs:
         env.WEBHOOK_RETRY === "extended" ? [...WEBHOOK_SHORT_MS, ...WEBHOOK_EXTENDED_MS] : WEBHOOK_SHORT_MS,

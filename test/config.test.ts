@@ -68,6 +68,15 @@ describe("the configuration", () => {
     }
   });
 
+  it("goes on trying webhooks for hours where that is wanted", () => {
+    const { retryDelaysMs } = loadConfig({ WEBHOOK_RETRY: "extended" }).webhook;
+    const seconds = [5, 5, 5, 5, 60, 300, 1800, 7200, 18_000];
+    assert.deepEqual(
+      retryDelaysMs,
+      seconds.map((delay) => delay * 1000),
+    );
+  });
+
   it("turns to S3 as soon as there is an endpoint", () => {
     const { storage } = loadConfig({ MINIO_ENDPOINT: "minio:9000", MINIO_SECURE: "true" });
     assert.equal(storage.kind, "s3");

@@ -34,11 +34,12 @@ const MAX_POSTPONED = 3;
 const MAX_DOUBLINGS = 5;
 
 export function createAttemptWebhook({
-  config: { webhook },
+  config,
   store,
   safeFetch,
   metrics,
 }: Pick<ActivityDeps, "config" | "store" | "safeFetch" | "metrics">) {
+  const { webhook } = config;
   const receivers = createReceivers(webhook.receivers);
 
   return {
@@ -83,7 +84,7 @@ export function createAttemptWebhook({
     const headers = {
       "Content-Type": "application/json",
       "User-Agent": "c3-render",
-      ...signatureHeaders(secretsFor(webhook, request.tenant), request.jobId, at, body),
+      ...signatureHeaders(secretsFor(config, request.tenant), request.jobId, at, body),
     };
     try {
       return outcomeOf(await safeFetch.post(request.url, { body, headers, timeoutMs: webhook.timeoutMs, signal }));

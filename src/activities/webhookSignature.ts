@@ -1,9 +1,11 @@
 import { Webhook } from "standardwebhooks";
-import type { WebhookConfig } from "../config.ts";
+import { webhookSecretsOf } from "../apiKeys.ts";
+import type { Config } from "../config.ts";
 
-/** What signs the webhooks of a tenant: its own secrets, or everybody's. */
-export function secretsFor({ secrets, tenantSecrets }: WebhookConfig, tenant: string): readonly string[] {
-  return tenantSecrets[tenant] ?? secrets;
+/** What signs the webhooks of a tenant: the secrets of its keys, or everybody's. */
+export function secretsFor({ api, webhook }: Pick<Config, "api" | "webhook">, tenant: string): readonly string[] {
+  const own = webhookSecretsOf(api.keys, tenant);
+  return own.length > 0 ? own : webhook.secrets;
 }
 
 /**

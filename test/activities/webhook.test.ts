@@ -74,8 +74,12 @@ describe("an attempt to deliver a webhook", () => {
   }
 
   /** The worker's activity, with the secrets and limits of the test. */
-  function prepare(webhook: Partial<WebhookConfig> = {}) {
-    const loaded = loadConfig({ STORAGE_DIR: dir, WEBHOOK_SECRET: `${NEW_SECRET}, ${OLD_SECRET}` });
+  function prepare(webhook: Partial<WebhookConfig> = {}, keys: unknown[] = []) {
+    const loaded = loadConfig({
+      STORAGE_DIR: dir,
+      WEBHOOK_SECRET: `${NEW_SECRET}, ${OLD_SECRET}`,
+      C3_RENDER_KEYS: JSON.stringify(keys),
+    });
     const config = { ...loaded, webhook: { ...loaded.webhook, ...webhook } };
     const safeFetch = createSafeFetch({
       trustedOrigins: receivers.map(({ origin }) => origin),
@@ -129,7 +133,7 @@ describe("an attempt to deliver a webhook", () => {
 
   it("is signed with a tenant's own secret where it has one", async () => {
     const { url, received } = await receiver();
-    const { attempt } = prepare({ tenantSecrets: { acme: ["a secret of acme"] } });
+    const { attempt } = prepare({}, [{ name: "acme", key: "key-of-acme", webhook_secret: "a secret of acme" }]);
     await attempt(url, { tenant: "acme" });
     await attempt(url, { tenant: "others" });
     const [ofAcme, ofOthers] = received;

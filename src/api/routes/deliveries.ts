@@ -12,6 +12,7 @@ import { readBody } from "../body.ts";
 import type { ApiDeps, ApiEnv } from "../context.ts";
 import { HttpError } from "../errors.ts";
 import { jobIdOf } from "../jobId.ts";
+import { adminOnly } from "../middleware/adminOnly.ts";
 import { readJob } from "../readJob.ts";
 import { temporalCall } from "../temporalCall.ts";
 
@@ -25,7 +26,7 @@ export function deliveryRoutes({ client, store, config }: ApiDeps) {
   return new Hono<ApiEnv>()
     .get("/jobs/:id/deliveries", async (c) => {
       const id = jobIdOf(c);
-      await readJob(client, id);
+      await readJob(client, id, c.var.caller);
       const ledger = await readLedger(store, id);
       return c.json({
         id,
@@ -35,7 +36,7 @@ export function deliveryRoutes({ client, store, config }: ApiDeps) {
     })
     .post("/jobs/:id/deliveries", async (c) => {
       const id = jobIdOf(c);
-      const { view } = await readJob(client, id);
+      const { view } = await readJob(client, id, c.var.caller);
       if (!isFinal(view.state))
         throw new HttpError(409, "job_running", "Job has not ended, there is nothing to tell yet");
       const ledger = await readLedger(store, id);
@@ -47,8 +48,7 @@ export function deliveryRoutes({ client, store, config }: ApiDeps) {
       if (!found) throw new HttpError(404, "no_webhook", "Job has no webhook");
       return c.json({ message: `The webhook of job ${id} is sent again` }, 202);
     })
-    .post("/deliveries", async (c) => {
-      if (!c.var.caller.admin) throw new HttpError(403, "admin_only", "Only an admin may do this");
+    .post("/deliveries", adminOnly, async (c) => {
       const { since } = await readBody(c, replaySchema, config.api.maxBodyBytes);
       const span = { since: new Date(since).toISOString(), until: new Date().toISOString() };
       const { count } = await temporalCall(client, () => client.workflow.count(failedDeliveries(span)));
