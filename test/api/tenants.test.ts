@@ -62,6 +62,8 @@ describe("two tenants", () => {
       ["GET", `/result/${id}?redirect=1`],
       ["GET", `/jobs/${id}`],
       ["GET", `/jobs/${id}/result`],
+      ["GET", `/jobs/${id}/deliveries`],
+      ["POST", `/jobs/${id}/deliveries`, {}],
       ["POST", `/job/${id}`, { status: "cancelled" }],
     ] as const;
 
@@ -122,6 +124,7 @@ describe("two tenants", () => {
       ["GET", "/pools"],
       ["GET", "/pools/media:fast"],
       ["PATCH", "/pools/media:fast", { max: 0 }],
+      ["POST", "/deliveries", { since: "2026-01-01T00:00:00Z" }],
     ] as const) {
       const response = await as("key-of-anna", path, method, body);
       assert.equal(response.status, 403, path);
