@@ -42,7 +42,7 @@ export interface JobPage {
 }
 
 /** Workflows of a slice; fuller ones are cut into smaller slices. */
-const MAX_SLICE = 250;
+const MAX_SLICE = 200;
 const FIRST_SLICE_MS = 3_600_000;
 
 interface Listed {
@@ -105,11 +105,10 @@ function between(start: number, end: number): string {
 /** Undefined when there are more than `max`: then they are to be asked for in parts. */
 async function sliceOf(client: Client, query: string, max: number): Promise<WorkflowExecutionInfo[] | undefined> {
   return await temporalCall(client, async () => {
+    const { count } = await client.workflow.count(query);
+    if (count > max) return undefined;
     const slice: WorkflowExecutionInfo[] = [];
-    for await (const workflow of client.workflow.list({ query, pageSize: MAX_SLICE + 1 })) {
-      slice.push(workflow);
-      if (slice.length > max) return undefined;
-    }
+    if (count > 0) for await (const workflow of client.workflow.list({ query })) slice.push(workflow);
     return slice;
   });
 }

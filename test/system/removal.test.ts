@@ -1,4 +1,6 @@
 import assert from "node:assert/strict";
+import { utimes } from "node:fs/promises";
+import { join } from "node:path";
 import { WorkflowNotFoundError } from "@temporalio/client";
 import { createObjectStore } from "../../src/storage/index.ts";
 import { keys } from "../../src/storage/keys.ts";
@@ -97,16 +99,34 @@ describe("the data of a job", () => {
   });
 
   it("is removed by the daily round when it is too old, and younger ones stay", async () => {
-    const id = await stack.submit({ text: "Old." });
-    await stack.untilClosed(id);
+    const [old, young] = [await stack.submit({ text: "Old." }), await stack.submit({ text: "Young." })];
+    for (const id of [old, young]) await stack.untilClosed(id);
+    assert.ok(stack.config.storage.kind === "filesystem");
+    const monthAgo = Date.now() / 1000 - 31 * 24 * 3600;
+    for (const key of await stored(old)) await utimes(join(stack.config.storage.dir, key), monthAgo, monthAgo);
     await stack.client.schedule.getHandle("remove-expired").trigger();
-    await eventually("the round is over", async () => {
-      for await (const { status } of stack.client.workflow.list({ query: "WorkflowType = 'removeExpired'" })) {
-        if (status.name === "COMPLETED") return true;
-      }
-      return undefined;
+    await eventually("the old one is removed", async () => (await stored(old)).length === 0);
+    assert.equal((await stored(young)).length, 2);
+    const { status, body } = await stack.get(`/jobs/${old}`);
+    assert.equal(status, 200, "Temporal still knows it");
+    assert.equal(body.status, "success");
+  });
+
+  it("is written down for a job that an operator terminated, too", async () => {
+    stack.simulator.settings.renderSeconds = 1;
+    await stack.submit({ text: "Has the GPU." });
+    const id = await stack.submit({ text: "Terminated." });
+    await stack.client.workflow.getHandle(ids.job(id)).terminate();
+    await eventually("its record", async () => (await stored(id)).includes(keys.record(id)));
+    const { namespace } = stack.client.options;
+    await stack.client.workflowService.deleteWorkflowExecution({
+      namespace,
+      workflowExecution: { workflowId: ids.job(id) },
     });
-    assert.equal((await stored(id)).length, 2);
+    await eventually("Temporal has forgotten it", () => isForgotten(ids.job(id)));
+    const error = "Job was terminated by an operator";
+    assert.deepEqual((await stack.get(`/status/${id}`)).body, { id, status: "failed", error });
+    stack.simulator.settings.renderSeconds = 0;
   });
 });
 
