@@ -53,13 +53,13 @@ export function jobRoutes(deps: ApiDeps, readPool: ReadPool) {
       return c.json({ jobs: page.jobs.map(jobSummary), next_cursor: page.nextCursor });
     })
     .post("/job/:id", async (c) => {
+      const id = jobIdOf(c);
       const { status: state, error, remove_data: removeData } = await readBody(c, markSchema, config.api.maxBodyBytes);
-      return await end(c, { state, ...(removeData && { removeData }), ...(error !== undefined && { error }) });
+      return await end(c, id, { state, ...(removeData && { removeData }), ...(error !== undefined && { error }) });
     })
-    .delete("/jobs/:id", (c) => end(c, { state: "cancelled", removeData: true }));
+    .delete("/jobs/:id", (c) => end(c, jobIdOf(c), { state: "cancelled", removeData: true }));
 
-  async function end(c: Context<ApiEnv>, request: EndRequest) {
-    const id = jobIdOf(c);
+  async function end(c: Context<ApiEnv>, id: string, request: EndRequest) {
     const outcome = await endJob(deps, id, c.var.caller, request);
     const removed = request.removeData ? " and data removed" : "";
     switch (outcome.kind) {
