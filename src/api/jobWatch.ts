@@ -42,7 +42,7 @@ export function createWatchJob(deps: Pick<ApiDeps, "client" | "store" | "log" | 
   const { client, log, stopping } = deps;
   const watches = new Map<string, Watch>();
   stopping.addEventListener("abort", () => {
-    for (const { stop } of watches.values()) stop.abort();
+    for (const [id, watch] of watches) end(id, watch);
   });
 
   return async function* watchJob(id, signal) {
@@ -106,7 +106,8 @@ export function createWatchJob(deps: Pick<ApiDeps, "client" | "store" | "log" | 
       const latest = await readJob(deps, id, ANYBODY);
       watch.latest = latest;
       watch.events.emit("change");
-      if (isFinal(latest.view.state)) return;
+      // A call that is made with a signal that has aborted already is not cancelled.
+      if (isFinal(latest.view.state) || watch.stop.signal.aborted) return;
       news ??= nextEvent().then(() => {
         news = undefined;
       });
