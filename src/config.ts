@@ -20,6 +20,8 @@ export interface Config {
   storage: StorageConfig;
   inputs: InputsConfig;
   webhook: WebhookConfig;
+  /** After so many days what jobs left in the object store is removed. */
+  resultRetentionDays: number;
   /** Temporary files, one folder per job and attempt. */
   outputDir: string;
   keepTempFiles: boolean;
@@ -362,6 +364,7 @@ const environmentSchema = z.object({
   TEMPORAL_TLS_CA: text.optional(),
   TEMPORAL_TLS_CERT: text.optional(),
   TEMPORAL_TLS_KEY: text.optional(),
+  RESULT_RETENTION_DAYS: count.min(1).default(30),
   RETENTION_DAYS: count.min(1).default(30),
   TEMPORAL_PAYLOAD_KEYS: payloadKeysSchema.default([]),
   TEMPORAL_UI_ORIGIN: origin.optional(),
@@ -566,6 +569,7 @@ function toConfig(env: Environment): Config {
       statuses: env.WEBHOOK_STATUSES,
       receivers: { maxInFlight: 100, maxUnanswered: 5, pauseMs: 30 * SECOND },
     },
+    resultRetentionDays: env.RESULT_RETENTION_DAYS,
     outputDir: env.OUTPUT_DIR,
     keepTempFiles: env.KEEP_TEMP_FILES,
     trustedOrigins: env.TRUSTED_ORIGINS,

@@ -1,8 +1,11 @@
 import type { ActivityDeps } from "./deps.ts";
 import { createDownloadInputs } from "./downloadInputs.ts";
 import { createGpuActivities } from "./gpu.ts";
+import { createKeepRecord } from "./keepRecord.ts";
 import { createLipsync } from "./lipsync.ts";
 import { createReconcile } from "./reconcile.ts";
+import { createRemoveData } from "./removeData.ts";
+import { createRemoveExpired } from "./removeExpired.ts";
 import { createRemoveInputs } from "./removeInputs.ts";
 import { createReplays } from "./replays.ts";
 import { createRunModel } from "./runModel.ts";
@@ -16,10 +19,11 @@ export type Activities = ReturnType<typeof createActivities>;
 export function createActivities(deps: ActivityDeps) {
   const signals = createSignals(deps);
   const { removeInputs } = createRemoveInputs(deps);
+  const keepRecord = createKeepRecord(deps);
   return {
     ...signals,
     ...createGpuActivities(deps),
-    ...createReconcile({ ...deps, signals, removeInputs }),
+    ...createReconcile({ ...deps, ...keepRecord, signals, removeInputs }),
     ...createDownloadInputs(deps),
     ...createRunModel(deps),
     ...createUploadResult(deps),
@@ -27,5 +31,8 @@ export function createActivities(deps: ActivityDeps) {
     ...createAttemptWebhook(deps),
     ...createReplays(deps),
     removeInputs,
+    ...createRemoveData(deps),
+    ...createRemoveExpired(deps),
+    ...keepRecord,
   };
 }

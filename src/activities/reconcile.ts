@@ -5,7 +5,8 @@ import { decodeArrayFromPayloads } from "@temporalio/common/lib/internal-non-wor
 import type { Comput3, Workload } from "../clients/comput3.ts";
 import type { Config } from "../config.ts";
 import type { Census, GpuView, LeaseRequest, PoolStatus } from "../gpus/types.ts";
-import type { JobEnding } from "../jobs/job.ts";
+import { initialView, type JobEnding, type JobView, type StoredJob } from "../jobs/job.ts";
+import { isFinal } from "../jobs/states.ts";
 import type { Metrics } from "../metrics.ts";
 import type { ObjectStore } from "../storage/objectStore.ts";
 import { readPoolOverrides } from "../storage/poolOverrides.ts";
@@ -24,6 +25,7 @@ interface ReconcilerDeps {
   config: Config;
   signals: ReturnType<typeof createSignals>;
   removeInputs: (input: { jobId: string }) => Promise<void>;
+  keepRecord: (record: StoredJob) => Promise<void>;
   store: ObjectStore;
   metrics: Metrics;
 }
@@ -42,7 +44,16 @@ export interface ReconcileReport {
  * One look at everything: what the provider runs, which managers, pools and jobs are open. Stops instances
  * whose manager has ended, tells each pool what it missed, and notifies the callers of terminated jobs.
  */
-export function createReconcile({ client, comput3, config, signals, removeInputs, store, metrics }: ReconcilerDeps) {
+export function createReconcile({
+  client,
+  comput3,
+  config,
+  signals,
+  removeInputs,
+  keepRecord,
+  store,
+  metrics,
+}: ReconcilerDeps) {
   const ledger = createLedger(store, metrics);
 
   return {
@@ -218,7 +229,7 @@ export function createReconcile({ client, comput3, config, signals, removeInputs
     const states = "ExecutionStatus IN ('Terminated', 'TimedOut')";
     const query = `WorkflowType = 'renderJob' AND ${states} AND CloseTime > '${new Date(since).toISOString()}'`;
     let notified = 0;
-    for await (const { workflowId, status } of client.workflow.list({ query })) {
+    for await (const { workflowId, status, closeTime, memo } of client.workflow.list({ query })) {
       const input = await inputOf(workflowId);
       if (input === undefined) {
         log.error("a terminated job cannot be read, so that its caller is not told", { workflowId });
@@ -226,9 +237,13 @@ export function createReconcile({ client, comput3, config, signals, removeInputs
       }
       const { job } = input;
       await removeInputs({ jobId: job.id });
-      if (job.notifyUrl === undefined) continue;
       const ending: JobEnding = { state: "failed", error: status.name === "TERMINATED" ? TERMINATED : TIMED_OUT };
-      const { id: jobId, tenant, notifyUrl: url, metadata } = job;
+      const { id: jobId, tenant, notifyUrl: url, metadata, fingerprint } = job;
+      if (memo?.removed !== true) {
+        const view = endedView(isJobView(memo?.view) ? memo.view : initialView(job), ending, closeTime);
+        await keepRecord({ view, ...(metadata && { metadata }), ...(fingerprint && { fingerprint }) });
+      }
+      if (url === undefined) continue;
       await signals.startWebhook({ jobId, tenant, url, ending, ...(metadata && { metadata }) });
       metrics.jobTerminated();
       notified += 1;
@@ -268,6 +283,17 @@ function jobIdOf(workflowId: string): string {
 
 function isGpuView(value: unknown): value is GpuView {
   return typeof value === "object" && value !== null && "gpuId" in value;
+}
+
+function isJobView(value: unknown): value is JobView {
+  return typeof value === "object" && value !== null && "state" in value;
+}
+
+/** A final state that the job showed itself stays. */
+function endedView(view: JobView, ending: JobEnding, at = new Date()): JobView {
+  if (isFinal(view.state)) return view;
+  const { stage: _over, ...rest } = view;
+  return { ...rest, ...ending, finishedAt: at.toISOString() };
 }
 
 function isWaiting(value: unknown): value is Waiting {

@@ -4,6 +4,7 @@ import { requestId } from "hono/request-id";
 import { secureHeaders } from "hono/secure-headers";
 import type { ApiDeps, ApiEnv } from "./context.ts";
 import { errorResponse, HttpError } from "./errors.ts";
+import { createWatchJob } from "./jobWatch.ts";
 import { accessLog } from "./middleware/accessLog.ts";
 import { authenticate } from "./middleware/authentication.ts";
 import { crossOrigin } from "./middleware/crossOrigin.ts";
@@ -11,6 +12,7 @@ import { limitReads } from "./middleware/rateLimit.ts";
 import { createReadPool } from "./poolStatus.ts";
 import { codecRoutes } from "./routes/codec.ts";
 import { deliveryRoutes } from "./routes/deliveries.ts";
+import { eventRoutes } from "./routes/events.ts";
 import { fileRoutes } from "./routes/files.ts";
 import { gpuRoutes } from "./routes/gpus.ts";
 import { jobRoutes } from "./routes/jobs.ts";
@@ -26,6 +28,7 @@ const BASE_PATHS = ["/", "/api/v0"];
 export function createApp(deps: ApiDeps): Hono<ApiEnv> {
   const { log, metrics } = deps;
   const readPool = createReadPool(deps);
+  const watchJob = createWatchJob(deps);
   const app = new Hono<ApiEnv>();
   const mount = (routes: Hono<ApiEnv>) => {
     for (const path of BASE_PATHS) app.route(path, routes);
@@ -56,11 +59,12 @@ export function createApp(deps: ApiDeps): Hono<ApiEnv> {
 
   // Whatever is mounted from here on needs a key.
   app.use(authenticate(deps));
-  mount(submissionRoutes(deps));
+  mount(submissionRoutes(deps, watchJob));
 
   // Submissions have a limit of their own, and were answered above.
   app.use(limitReads(deps));
   mount(jobRoutes(deps, readPool));
+  mount(eventRoutes(deps, watchJob));
   mount(resultRoutes(deps));
   mount(deliveryRoutes(deps));
   mount(gpuRoutes(deps));

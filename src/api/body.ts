@@ -1,6 +1,6 @@
 import type { Context } from "hono";
 import type { z } from "zod";
-import { type FieldErrors, HttpError, invalidBody } from "./errors.ts";
+import { type FieldErrors, HttpError, invalidBody, invalidQuery } from "./errors.ts";
 
 const jsonType = /^application\/(?:[\w.-]+\+)?json\s*(?:;|$)/i;
 /** A body of a megabyte can be wrong in a hundred thousand places; nobody reads so many. */
@@ -29,6 +29,16 @@ export async function readOptionalBody<T extends z.ZodType>(
 ): Promise<z.output<T>> {
   const isEmpty = c.req.header("Content-Type") === undefined && (c.req.header("Content-Length") ?? "0") === "0";
   return isEmpty ? schema.parse({}) : await readBody(c, schema, maxBytes);
+}
+
+/**
+ * The query of a request, as `schema` makes it.
+ * @throws HttpError 400
+ */
+export function readQuery<T extends z.ZodType>(c: Context, schema: T): z.output<T> {
+  const parsed = schema.safeParse(c.req.query(), { error: sentence });
+  if (!parsed.success) throw invalidQuery(fieldErrors(parsed.error));
+  return parsed.data;
 }
 
 /** Stops at `maxBytes`, whatever the body says of its own length. */

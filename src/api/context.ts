@@ -14,6 +14,8 @@ export interface ApiDeps {
   log: Logger;
   metrics: Metrics;
   limits: RateLimits;
+  /** Aborts when the process stops: answers that wait for something come to an end. */
+  stopping: AbortSignal;
 }
 
 /** Who asks. */

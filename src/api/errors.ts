@@ -39,10 +39,12 @@ const RETRY_AFTER_SECONDS = 5;
 const GRPC_INVALID_ARGUMENT = 3;
 
 export const jobNotFound = () => new HttpError(404, "job_not_found", "Job not found");
-export const invalidBody = (errors: FieldErrors) => {
+export const invalidBody = (errors: FieldErrors) => invalid("body", errors);
+export const invalidQuery = (errors: FieldErrors) => invalid("query", errors);
+const invalid = (part: "body" | "query", errors: FieldErrors) => {
   const [first] = Object.entries(errors);
-  const message = first === undefined ? "The body is not valid" : `${first[0]}: ${first[1]}`;
-  return new HttpError(400, "invalid_body", message, { body: { errors } });
+  const message = first === undefined ? `The ${part} is not valid` : `${first[0]}: ${first[1]}`;
+  return new HttpError(400, `invalid_${part}`, message, { body: { errors } });
 };
 export const unavailable = (code: string, message: string, body: Record<string, unknown> = {}) =>
   new HttpError(503, code, message, { headers: { "Retry-After": String(RETRY_AFTER_SECONDS) }, body });

@@ -22,9 +22,12 @@ async function main(): Promise<void> {
   const client = await connectClient(config);
   const store = createObjectStore(config.storage, config.api.publicUrl ?? "");
   const limits = await createRateLimits(config.api, log);
-  const server = await listen(createApp({ config, client, store, log, metrics, limits }), config.api, log);
+  const stopping = new AbortController();
+  const app = createApp({ config, client, store, log, metrics, limits, stopping: stopping.signal });
+  const server = await listen(app, config.api, log);
   await stopOnSignal(async (signal) => {
     log.info({ signal }, "stopping");
+    stopping.abort();
     await server.close(CLOSE_GRACE_MS);
     limits.close();
     await client.connection.close();

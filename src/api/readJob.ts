@@ -1,15 +1,23 @@
-import type { Client, WorkflowExecutionDescription, WorkflowExecutionStatusName } from "@temporalio/client";
+import {
+  type Client,
+  type WorkflowExecutionDescription,
+  type WorkflowExecutionInfo,
+  type WorkflowExecutionStatusName,
+  WorkflowNotFoundError,
+} from "@temporalio/client";
 import { decodeArrayFromPayloads } from "@temporalio/common/lib/internal-non-workflow/index.js";
 import { z } from "zod";
 import { type JobView, jobTypes } from "../jobs/job.ts";
 import { isFinal, jobStages, jobStates } from "../jobs/states.ts";
 import { isUnreadable } from "../payloadCodec.ts";
+import { keys } from "../storage/keys.ts";
+import { ObjectNotFound, type ObjectStore } from "../storage/objectStore.ts";
 import { ids, searchAttributes } from "../workflows/names.ts";
-import type { Caller } from "./context.ts";
+import type { ApiDeps, Caller } from "./context.ts";
 import { type HttpError, jobNotFound, unavailable } from "./errors.ts";
 import { temporalCall } from "./temporalCall.ts";
 
-/** A job as the Temporal server shows it, with no worker running. */
+/** A job as the Temporal server shows it, with no worker running, or as its record has kept it. */
 export interface JobReading {
   view: JobView;
   /** 0–1; null when the model does not say, or does not run. */
@@ -18,23 +26,27 @@ export interface JobReading {
   waitsIn?: string;
   /** The caller's own. */
   metadata?: Record<string, unknown>;
+  /** Of what was asked for under an idempotency key. */
+  fingerprint?: string;
 }
 
-/** @throws HttpError 404, also for a job of another tenant; 503 when the key that encrypted the job is missing */
-export async function readJob(client: Client, id: string, caller: Caller): Promise<JobReading> {
-  const description = await temporalCall(client, () => client.workflow.getHandle(ids.job(id)).describe());
-  if (isUnreadable(description.memo?.view)) throw unreadable(caller, description);
-  const memo = memoSchema.safeParse(description.memo);
-  if (!memo.success || !maySee(caller, memo.data.view.tenant)) throw jobNotFound();
-  const view = truthOf(memo.data.view, description);
-  const waitsIn = isFinal(view.state) ? undefined : memo.data.waiting?.gpuType;
-  const { metadata } = memo.data;
-  return {
-    view,
-    progress: await progressOf(client, description),
-    ...(waitsIn !== undefined && { waitsIn }),
-    ...(metadata && { metadata }),
-  };
+/** What a list says of a workflow, and a description. */
+type Shown = Pick<WorkflowExecutionInfo, "memo" | "status" | "closeTime">;
+type Deps = Pick<ApiDeps, "client" | "store">;
+
+/**
+ * A job that the caller may see.
+ * @throws HttpError 404, also for a job of another tenant; 503 when the key that encrypted the job is missing
+ */
+export async function readJob(deps: Deps, id: string, caller: Caller): Promise<JobReading> {
+  const { client, store } = deps;
+  const description = await describe(client, ids.job(id));
+  if (description !== undefined && isUnreadable(description.memo?.view)) throw unreadable(caller, description);
+  const reading = description === undefined ? await readRecord(store, id) : readingOf(description);
+  if (reading === undefined || !maySee(caller, reading.view.tenant)) throw jobNotFound();
+  if (description === undefined) return reading;
+  if (await isBeingRemoved(client, id, description)) throw jobNotFound();
+  return { ...reading, progress: await progressOf(client, description) };
 }
 
 /** Whose jobs a caller may read, end and have the files of. */
@@ -47,10 +59,58 @@ function unreadable(caller: Caller, { typedSearchAttributes }: WorkflowExecution
   return unavailable("job_unreadable", "The job is encrypted with a key that this service does not have");
 }
 
-const memoSchema = z.object({
+/**
+ * A job that Temporal does not know (any more).
+ * @throws HttpError 404
+ */
+async function readRecord(store: ObjectStore, id: string): Promise<JobReading> {
+  try {
+    const { body } = await store.get(keys.record(id));
+    const record = recordSchema.parse(JSON.parse(Buffer.concat(await body.toArray()).toString()));
+    return { view: record.view, progress: null, ...extrasOf(record) };
+  } catch (error) {
+    if (error instanceof ObjectNotFound) throw jobNotFound();
+    throw error;
+  }
+}
+
+/** What the memo of a workflow says of a job; undefined when it is no job, or one that was removed. */
+export function readingOf(workflow: Shown): JobReading | undefined {
+  const { data: memo } = memoSchema.safeParse(workflow.memo);
+  if (memo === undefined || memo.removed) return undefined;
+  const view = truthOf(memo.view, workflow);
+  const waitsIn = isFinal(view.state) ? undefined : memo.waiting?.gpuType;
+  return { view, progress: null, ...(waitsIn !== undefined && { waitsIn }), ...extrasOf(memo) };
+}
+
+function extrasOf({ metadata, fingerprint }: z.output<typeof recordSchema>) {
+  return { ...(metadata && { metadata }), ...(fingerprint && { fingerprint }) };
+}
+
+async function describe(client: Client, workflowId: string): Promise<WorkflowExecutionDescription | undefined> {
+  try {
+    return await temporalCall(client, () => client.workflow.getHandle(workflowId).describe());
+  } catch (error) {
+    if (error instanceof WorkflowNotFoundError) return undefined;
+    throw error;
+  }
+}
+
+/** A closed workflow cannot say so itself, and the server takes its time to delete one. */
+async function isBeingRemoved(client: Client, id: string, { status }: WorkflowExecutionDescription): Promise<boolean> {
+  if (status.name === "RUNNING") return false;
+  return (await describe(client, ids.removal(id)))?.status.name === "RUNNING";
+}
+
+const recordSchema = z.object({
   view: z.custom<JobView>((value) => viewCore.safeParse(value).success),
-  waiting: z.object({ gpuType: z.string() }).nullish(),
   metadata: z.record(z.string(), z.unknown()).nullish(),
+  fingerprint: z.string().nullish(),
+});
+
+const memoSchema = recordSchema.extend({
+  waiting: z.object({ gpuType: z.string() }).nullish(),
+  removed: z.boolean().optional(),
 });
 
 /** As much of a view as the answers are made from. */
@@ -68,7 +128,7 @@ const viewCore = z.object({
  * A workflow that was terminated, or that ran into the server's own timeout, ran no code that could have
  * written how it ended; a final state that was written before stays.
  */
-function truthOf(view: JobView, { status, closeTime }: WorkflowExecutionDescription): JobView {
+function truthOf(view: JobView, { status, closeTime }: Shown): JobView {
   const error = endedFromOutside(status.name, view);
   if (error === undefined || isFinal(view.state)) return view;
   const { stage: _over, ...rest } = view;

@@ -2,7 +2,7 @@ import { randomUUID } from "node:crypto";
 import { WorkflowExecutionAlreadyStartedError } from "@temporalio/client";
 import { TypedSearchAttributes } from "@temporalio/common";
 import type { Config } from "../config.ts";
-import { initialView, type JobSpec } from "../jobs/job.ts";
+import { initialView, type JobSpec, type StoredJob } from "../jobs/job.ts";
 import type { SpeechInput } from "../jobs/speech.ts";
 import type { Priority } from "../jobs/submission.ts";
 import { namesPrivateAddress } from "../net/addresses.ts";
@@ -11,6 +11,7 @@ import { ids } from "../workflows/names.ts";
 import type { renderJob } from "../workflows/renderJob.ts";
 import type { ApiDeps, Caller } from "./context.ts";
 import { invalidBody } from "./errors.ts";
+import type { IdempotentJob } from "./idempotency.ts";
 import { temporalCall } from "./temporalCall.ts";
 
 /** The deadlines of a job end it from inside, with cleanup; the server's own only catches what they miss. */
@@ -29,11 +30,16 @@ export interface Submission {
  * The part of a job that does not depend on its type.
  * @throws HttpError 400 for a webhook to a literal private address; names are checked when they are used
  */
-export function acceptJob(body: Submission, { tenant, weight }: Caller, config: Config) {
+export function acceptJob(
+  body: Submission,
+  { tenant, weight }: Caller,
+  config: Config,
+  { id, fingerprint }: Partial<IdempotentJob> = {},
+) {
   requirePublic("notify_url", body.notify_url, config.trustedOrigins);
   const createdAt = Date.now();
   return {
-    id: randomUUID(),
+    id: id ?? randomUUID(),
     tenant,
     priority: body.priority,
     ...(weight !== undefined && { weight }),
@@ -42,6 +48,7 @@ export function acceptJob(body: Submission, { tenant, weight }: Caller, config: 
     maxTimeSeconds: Math.min(body.max_time, config.jobs.maxRenderTimeSeconds),
     ...(body.notify_url !== undefined && { notifyUrl: body.notify_url }),
     ...(body.metadata !== undefined && { metadata: body.metadata }),
+    ...(fingerprint !== undefined && { fingerprint }),
   };
 }
 
@@ -55,9 +62,13 @@ function requirePublic(field: string, value: string | undefined, trustedOrigins:
 /**
  * Starts the workflow of a job. A call that is repeated because its answer was lost starts no second one:
  * the workflow's id is the job's.
+ * @returns false when it was there already
  * @throws when the Temporal server does not take it: then there is no such job
  */
-export async function submitJob({ client, config }: Pick<ApiDeps, "client" | "config">, job: JobSpec): Promise<void> {
+export async function submitJob(
+  { client, config }: Pick<ApiDeps, "client" | "config">,
+  job: JobSpec,
+): Promise<boolean> {
   const { maxAttempts, leaseRenewalMs, cancelSettleMs } = config.gpu;
   const settings = { maxGpuAttempts: maxAttempts, leaseRenewalMs, cancelSettleMs };
   const start = () =>
@@ -66,7 +77,7 @@ export async function submitJob({ client, config }: Pick<ApiDeps, "client" | "co
       workflowIdReusePolicy: "REJECT_DUPLICATE",
       taskQueue: taskQueues.main,
       args: [{ job, settings }],
-      memo: { view: initialView(job), metadata: job.metadata ?? null },
+      memo: memoOf(job),
       typedSearchAttributes: attributesOf(job),
       workflowExecutionTimeout: job.completeBy - job.createdAt + BACKSTOP_MS,
       staticSummary: `${job.type}: ${askedFor(job)}`,
@@ -74,9 +85,15 @@ export async function submitJob({ client, config }: Pick<ApiDeps, "client" | "co
     });
   try {
     await temporalCall(client, start);
+    return true;
   } catch (error) {
-    if (!(error instanceof WorkflowExecutionAlreadyStartedError)) throw error;
+    if (error instanceof WorkflowExecutionAlreadyStartedError) return false;
+    throw error;
   }
+}
+
+function memoOf(job: JobSpec): StoredJob & Record<string, unknown> {
+  return { view: initialView(job), metadata: job.metadata ?? null, fingerprint: job.fingerprint ?? null };
 }
 
 function attributesOf(job: JobSpec): TypedSearchAttributes {

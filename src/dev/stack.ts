@@ -49,7 +49,9 @@ export async function startStack(options: StackOptions): Promise<Stack> {
   const store = createObjectStore(config.storage, "");
   const worker = options.withoutWorker ? undefined : await startWorker(config, workflowBundle, env, metrics);
   const limits = await createRateLimits(config.api, log);
-  const api = await listen(createApp({ config, client, store, log, metrics, limits }), config.api, log);
+  const stopping = new AbortController();
+  const app = createApp({ config, client, store, log, metrics, limits, stopping: stopping.signal });
+  const api = await listen(app, config.api, log);
   return {
     config,
     apiUrl: api.url,
@@ -57,6 +59,7 @@ export async function startStack(options: StackOptions): Promise<Stack> {
     client,
     finished: worker?.finished ?? Promise.resolve(),
     async stop() {
+      stopping.abort();
       await api.close(API_GRACE_MS);
       limits.close();
       await worker?.stop();

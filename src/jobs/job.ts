@@ -38,6 +38,8 @@ interface JobCommon {
   gpuType?: string;
   notifyUrl?: string;
   metadata?: Record<string, unknown>;
+  /** Of what was asked for under an idempotency key. */
+  fingerprint?: string;
 }
 
 /** A file in the object store. */
@@ -97,8 +99,19 @@ export interface JobView {
   timeline: TimelineEntry[];
 }
 
+/** What is kept of a job: in the memo of its workflow, and later in the object store. */
+export interface StoredJob {
+  view: JobView;
+  metadata?: Record<string, unknown> | null;
+  fingerprint?: string | null;
+}
+
 export interface TimelineEntry {
+  /** Counts from 1. */
+  id: number;
   at: string;
+  state: JobState;
+  stage?: JobStage;
   /** A few plain words, such as `waiting for a GPU`. */
   event: string;
 }
@@ -137,12 +150,15 @@ export function initialView(job: JobSpec): JobView {
     maxTimeSeconds: job.maxTimeSeconds,
     attempts: 0,
     files: [],
-    timeline: [{ at: new Date(job.createdAt).toISOString(), event: "accepted" }],
+    timeline: [{ id: 1, at: new Date(job.createdAt).toISOString(), state: "queued", event: "accepted" }],
   };
 }
 
 /** `view` with one more event at `nowMs`; the oldest ones after the first go when there are too many. */
 export function withEvent(view: JobView, nowMs: number, event: string): JobView {
-  const [first, ...rest] = [...view.timeline, { at: new Date(nowMs).toISOString(), event }];
+  const { state, stage, timeline } = view;
+  const id = (timeline.at(-1)?.id ?? 0) + 1;
+  const entry = { id, at: new Date(nowMs).toISOString(), state, ...(stage !== undefined && { stage }), event };
+  const [first, ...rest] = [...timeline, entry];
   return { ...view, timeline: first === undefined ? [] : [first, ...rest.slice(-(TIMELINE_LIMIT - 1))] };
 }

@@ -14,6 +14,15 @@ export type FinalState = (typeof finalStates)[number];
 export const requestableStates = ["timed_out", "cancelled", "failed"] as const satisfies readonly FinalState[];
 export type RequestableState = (typeof requestableStates)[number];
 
+/** What the `endJob` signal carries. */
+export interface EndRequest {
+  state: RequestableState;
+  /** In the caller's words. */
+  error?: string;
+  /** From now on there is no such job; its data go when it has ended. */
+  removeData?: boolean;
+}
+
 /** What a job that has not ended is doing. */
 export const jobStages = ["downloading", "waiting", "rendering", "uploading"] as const;
 export type JobStage = (typeof jobStages)[number];

@@ -26,5 +26,11 @@ export const keys = {
   ledger: (stoppedAt: string, workload: string) => `ledger/${stoppedAt.slice(0, 10)}/${plain(workload)}.json`,
   /** @param day YYYY-MM-DD */
   ledgerOf: (day: string) => `ledger/${day}/`,
+  /** What is kept of a job that ended, for longer than Temporal keeps it. */
+  record: (jobId: string) => `records/${jobId}.json`,
   inputsOf: (jobId: string) => `inputs/${jobId}/`,
+  /** The starts of all keys of a job. */
+  everythingOf: (jobId: string) => [`results/${jobId}`, `inputs/${jobId}/`, `records/${jobId}`, `webhooks/${jobId}`],
+  /** The starts of all keys of all jobs. */
+  ofAllJobs: ["results/", "inputs/", "records/", "webhooks/"],
 } as const;

@@ -1,23 +1,26 @@
 import { type Client, ScheduleAlreadyRunning, ScheduleOverlapPolicy } from "@temporalio/client";
 import { taskQueues } from "../temporal.ts";
-import type { ensureReconciler } from "../workflows/reconcileGpus.ts";
+import type * as workflows from "../workflows/index.ts";
 
-const SCHEDULE_ID = "ensure-reconciler";
+/** The Schedules, made once; one that is there keeps what an operator has changed. */
+export async function ensureSchedules(client: Client): Promise<void> {
+  // Brings the reconciler back if somebody terminated it.
+  await ensureSchedule(client, "ensure-reconciler", "ensureReconciler", "1 hour");
+  await ensureSchedule(client, "remove-expired", "removeExpired", "1 day");
+}
 
-/** An hourly Schedule that brings the reconciler back if somebody terminated it. */
-export async function ensureReconcilerSchedule(client: Client): Promise<void> {
+async function ensureSchedule(
+  client: Client,
+  scheduleId: string,
+  workflowType: keyof typeof workflows,
+  every: "1 hour" | "1 day",
+): Promise<void> {
   try {
-    await client.schedule.create<typeof ensureReconciler>({
-      scheduleId: SCHEDULE_ID,
-      spec: { intervals: [{ every: "1 hour" }] },
+    await client.schedule.create<() => Promise<unknown>>({
+      scheduleId,
+      spec: { intervals: [{ every }] },
       policies: { overlap: ScheduleOverlapPolicy.SKIP },
-      action: {
-        type: "startWorkflow",
-        workflowType: "ensureReconciler",
-        workflowId: SCHEDULE_ID,
-        taskQueue: taskQueues.main,
-        args: [],
-      },
+      action: { type: "startWorkflow", workflowType, workflowId: scheduleId, taskQueue: taskQueues.main, args: [] },
     });
   } catch (error) {
     if (!(error instanceof ScheduleAlreadyRunning)) throw error;

@@ -5,7 +5,7 @@ import { createMetrics, type Metrics } from "../metrics.ts";
 import { ensureNamespace } from "../namespace.ts";
 import { connectClient } from "../temporal.ts";
 import { type BuiltActivities, buildActivities } from "./activities.ts";
-import { ensureReconcilerSchedule } from "./schedule.ts";
+import { ensureSchedules } from "./schedule.ts";
 import { connectWorkers, type RunningWorkers, startWorkers, type WorkflowBundle } from "./workers.ts";
 
 /** A worker process, whole: namespace, activities, workers, reconciler. */
@@ -31,7 +31,7 @@ async function startWith(client: Client, config: Config, workflowBundle: Workflo
   const connection = await connectWorkers(config);
   const workers = await startWorkers({ config, connection, activities, workflowBundle });
   await startReconciler(client, config);
-  await ensureReconcilerSchedule(client);
+  await ensureSchedules(client);
   return {
     finished: workers.finished,
     async stop() {

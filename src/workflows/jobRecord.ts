@@ -19,6 +19,9 @@ export interface JobRecord {
   update(patch: Partial<JobView>, event: string): void;
   /** Tells the census that the job waits for a GPU, or no longer does. */
   waitsFor(waiting: Waiting | undefined): void;
+  /** From now on there is no such job. */
+  remove(): void;
+  readonly removed: boolean;
   /** Charges the job with a lease that ended at `at` (epoch milliseconds). */
   charge(lease: Lease, at: number): void;
   /** Records how the job ends; false when it already had an ending. */
@@ -28,6 +31,7 @@ export interface JobRecord {
 export function createJobRecord(job: JobSpec): JobRecord {
   let view = initialView(job);
   let ending: JobEnding | undefined;
+  let removed = false;
 
   function update(patch: Partial<JobView>, event: string): void {
     const changesState = patch.state !== undefined && patch.state !== view.state;
@@ -45,7 +49,14 @@ export function createJobRecord(job: JobSpec): JobRecord {
     get ending() {
       return ending;
     },
+    get removed() {
+      return removed;
+    },
     update,
+    remove() {
+      removed = true;
+      upsertMemo({ removed });
+    },
     waitsFor(waiting) {
       upsertMemo({ waiting: waiting ?? null });
     },

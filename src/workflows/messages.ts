@@ -10,7 +10,7 @@ import type {
   LeaseRequest,
   PoolStatus,
 } from "../gpus/types.ts";
-import type { RequestableState } from "../jobs/states.ts";
+import type { EndRequest } from "../jobs/states.ts";
 
 /**
  * Every message between workflows, and from outside to them. Each one is idempotent by the id it carries,
@@ -20,7 +20,7 @@ import type { RequestableState } from "../jobs/states.ts";
 // To a job
 
 /** API or operator: end the job. The first recorded ending wins. */
-export const endJob = defineSignal<[{ state: RequestableState; error?: string }]>("endJob");
+export const endJob = defineSignal<[EndRequest]>("endJob");
 /** Manager: the GPU is yours until you release it. A job that does not want it (any more) releases it at once. */
 export const leaseGranted = defineSignal<[Lease]>("leaseGranted");
 /** Manager: the GPU is gone. `nodeFault` is false when an operator took it, which does not count as an attempt. */

@@ -6,6 +6,8 @@ export const ids = {
   webhook: (jobId: string) => `job-${jobId}-webhook`,
   /** One at a time. */
   replay: "replay-webhooks",
+  /** While it is open the job's data are being removed: to the world there is no such job. */
+  removal: (jobId: string) => `job-${jobId}-removal`,
   pool: (gpuType: string) => `gpu-pool-${gpuType}`,
   /** @param expires the second at which the provider ends the instance; unique per type, so the id is too */
   gpu: (gpuType: string, expires: number) => `gpu-${gpuType}-${expires}`,

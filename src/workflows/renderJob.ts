@@ -3,6 +3,7 @@ import {
   CancellationScope,
   CancelledFailure,
   condition,
+  log,
   proxyActivities,
   proxyLocalActivities,
   setHandler,
@@ -35,6 +36,11 @@ export interface RenderJobInput {
 }
 
 const { startWebhook, requestCancellation } = proxyLocalActivities<Activities>({ startToCloseTimeout: "5s" });
+const { keepRecord } = proxyLocalActivities<Activities>({
+  startToCloseTimeout: "10s",
+  scheduleToCloseTimeout: "1m",
+  retry: { initialInterval: "1s" },
+});
 const { removeInputs } = proxyActivities<Activities>({
   startToCloseTimeout: "30s",
   retry: { maximumAttempts: 5 },
@@ -56,7 +62,10 @@ export async function renderJob({ job, settings }: RenderJobInput): Promise<JobR
     const end = (ending: JobEnding) => {
       if (record.end(ending)) body.cancel();
     };
-    setHandler(endJob, ({ state, error }) => end({ state, error: error ?? defaultErrors[state] }));
+    setHandler(endJob, ({ state, error, removeData }) => {
+      if (removeData) record.remove();
+      end({ state, error: error ?? defaultErrors[state] });
+    });
     root.cancelRequested.catch(() => end({ state: "cancelled", error: "Job was cancelled" }));
     const { gpuType } = job;
     const claim = gpuType === undefined ? undefined : createGpuClaim({ job, gpuType, settings, record, end });
@@ -76,7 +85,7 @@ export async function renderJob({ job, settings }: RenderJobInput): Promise<JobR
     }
     await claim?.settle();
     const ending = record.ending ?? { state: "failed", error: "the job ended without a state" };
-    await tell(job, ending, result);
+    await Promise.all([tell(job, ending, result), keep(job, record)]);
     if (ending.state === "cancelled") await becomeCancelled(root, job);
     // A GPU may have been granted until now, to a job that did not know yet that it would end.
     await claim?.settle();
@@ -126,6 +135,20 @@ async function tell(job: JobSpec, ending: JobEnding, result: JobResult | undefin
     });
   }
   if (inputsOf(job).length > 0) await removeInputs({ jobId: job.id });
+}
+
+/**
+ * What is known of the job outlives its workflow. A local activity costs no state transition; nothing waits for
+ * the record but the end of the workflow, which an object store that is down does not hold up for long.
+ */
+async function keep(job: JobSpec, { view, removed }: JobRecord): Promise<void> {
+  if (removed) return;
+  const { metadata, fingerprint } = job;
+  try {
+    await keepRecord({ view, ...(metadata && { metadata }), ...(fingerprint && { fingerprint }) });
+  } catch (error) {
+    log.error("the record of the job could not be kept", { jobId: job.id, error: failureSentence(error) });
+  }
 }
 
 /** A workflow can only end as Canceled when the server was asked for it; a signal alone is not enough. */

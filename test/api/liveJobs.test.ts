@@ -4,10 +4,14 @@ import { fileURLToPath } from "node:url";
 import { Context } from "@temporalio/activity";
 import type { Client } from "@temporalio/client";
 import { NativeConnection, Worker } from "@temporalio/worker";
+import { createWatchJob } from "../../src/api/jobWatch.ts";
+import { createLogger } from "../../src/log.ts";
 import { taskQueues } from "../../src/temporal.ts";
+import { endJob } from "../../src/workflows/messages.ts";
 import { ids } from "../../src/workflows/names.ts";
 import { eventually } from "../support/eventually.ts";
 import { testLog } from "../support/runtime.ts";
+import { advance } from "./standIns.ts";
 import { connectTestClient, startTestApi, type TestApi } from "./support.ts";
 
 describe("a job that a worker works on", () => {
@@ -76,6 +80,37 @@ describe("a job that a worker works on", () => {
     assert.deepEqual(await statusOf(id), { id, status: "cancelled", error: "no longer needed" });
     const late = await api.post(`/job/${id}`, { status: "failed" });
     assert.deepEqual(await late.json(), { message: `Job ${id} already cancelled` });
+  });
+
+  it("costs a slow reader of its events no memory: it is given the latest state, not all of them", async () => {
+    const id = randomUUID();
+    const created = new Date().toISOString();
+    const accepted = { id: 1, at: created, state: "queued", event: "accepted" };
+    const view = { ...viewOf(id, "queued", "waiting"), timeline: [accepted] };
+    const options = { workflowId: ids.job(id), taskQueue, args: [view], memo: { view } };
+    const handle = await client.workflow.start("advancing", options);
+    const stopping = new AbortController();
+    const watchJob = createWatchJob({
+      client,
+      store: api.store,
+      log: createLogger("silent"),
+      stopping: stopping.signal,
+    });
+    const slow = watchJob(id, stopping.signal);
+    assert.equal((await slow.next()).value?.view.timeline.length, 1);
+    for (let event = 0; event < 120; event += 1) await handle.signal(advance, `event ${event}`);
+    await handle.signal(endJob, { state: "cancelled" });
+    await handle.result();
+    const readings = [];
+    for await (const { view } of watchJob(id, stopping.signal)) readings.push(view);
+    assert.equal(readings.at(-1)?.state, "cancelled");
+    const left = [];
+    for await (const { view } of slow) left.push(view);
+    assert.equal(left.length, 1);
+    const entries = left[0]!.timeline.map((entry) => entry.id);
+    assert.equal(entries.length, 50);
+    assert.deepEqual([entries[0], entries[1], entries.at(-1)], [1, 74, 122]);
+    stopping.abort();
   });
 
   it("makes the service ready", async () => {

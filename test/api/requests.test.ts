@@ -83,7 +83,7 @@ describe("a request that cannot be answered", () => {
       ["no status", {}, "status"],
       ["a status that nobody can ask for", { status: "success" }, "status"],
       ["an error that is no text", { status: "failed", error: 1 }, "error"],
-      ["a wish to remove the data", { status: "failed", remove_data: true }, "remove_data"],
+      ["a wish to remove the data that is no boolean", { status: "failed", remove_data: "yes" }, "remove_data"],
     ];
     for (const [title, body, field] of cases) {
       it(`names the field: ${title}`, async () => {

@@ -1,6 +1,8 @@
-import { condition, proxyActivities, setHandler, upsertMemo } from "@temporalio/workflow";
-import type { JobView } from "../../src/jobs/job.ts";
+import { condition, defineSignal, proxyActivities, setHandler, upsertMemo } from "@temporalio/workflow";
+import { type JobView, withEvent } from "../../src/jobs/job.ts";
 import { endJob, poolStatus } from "../../src/workflows/messages.ts";
+
+export const advance = defineSignal<[string]>("advance");
 
 /** Workflows that behave as the API sees the real ones, and do nothing else. */
 
@@ -17,6 +19,22 @@ export async function rendering(view: JobView): Promise<void> {
     ended = true;
   });
   await Promise.race([runModel(), condition(() => ended)]);
+}
+
+/** A job with one more event on its timeline for every signal, until it is asked to end. */
+export async function advancing(initial: JobView): Promise<void> {
+  let view = initial;
+  setHandler(advance, (event) => {
+    view = withEvent(view, Date.now(), event);
+    upsertMemo({ view });
+  });
+  let ended = false;
+  setHandler(endJob, ({ state }) => {
+    view = withEvent({ ...view, state }, Date.now(), state);
+    upsertMemo({ view });
+    ended = true;
+  });
+  await condition(() => ended);
 }
 
 /** A pool that says its queue. */

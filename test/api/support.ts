@@ -55,7 +55,16 @@ export async function startTestApi({
   const absent = client === undefined ? unreachableClient() : undefined;
   const store = createObjectStore(config.storage, "");
   const limits = await createRateLimits(config.api, log);
-  const app = createApp({ config, client: client ?? absent!, store, log, metrics: createMetrics(), limits });
+  const stopping = new AbortController();
+  const app = createApp({
+    config,
+    client: client ?? absent!,
+    store,
+    log,
+    metrics: createMetrics(),
+    limits,
+    stopping: stopping.signal,
+  });
   const server = await listen(app, config.api, log);
   const api: TestApi = {
     url: server.url,
@@ -73,6 +82,7 @@ export async function startTestApi({
         body: typeof body === "string" ? body : JSON.stringify(body),
       }),
     async close() {
+      stopping.abort();
       await server.close(1000);
       limits.close();
       await absent?.connection.close();

@@ -6,6 +6,7 @@ import { initialView, type JobSpec, type JobView } from "../../src/jobs/job.ts";
 import { keys } from "../../src/storage/keys.ts";
 import { searchAttributes } from "../../src/temporal.ts";
 import { ids } from "../../src/workflows/names.ts";
+import { eventually } from "../support/eventually.ts";
 import { connectTestClient, KEY, startTestApi, type TestApi } from "./support.ts";
 
 const tenantKeys = [
@@ -64,7 +65,10 @@ describe("two tenants", () => {
       ["GET", `/jobs/${id}/result`],
       ["GET", `/jobs/${id}/deliveries`],
       ["POST", `/jobs/${id}/deliveries`, {}],
+      ["GET", `/jobs/${id}/events`],
       ["POST", `/job/${id}`, { status: "cancelled" }],
+      ["POST", `/job/${id}`, { status: "cancelled", remove_data: true }],
+      ["DELETE", `/jobs/${id}`],
     ] as const;
 
   it("submit jobs of their own, with their share of the GPUs", async () => {
@@ -105,6 +109,42 @@ describe("two tenants", () => {
       assert.equal(redirect.status, 302);
       assert.equal(await (await fetch(redirect.headers.get("Location")!)).text(), "the file of anna");
     }
+  });
+
+  it("list their own, and only whoever administers lists those of others", async () => {
+    const id = await submitAs("key-of-anna");
+    const listed = async (key: string, query = "") => {
+      const response = await as(key, `/jobs?limit=100${query}`);
+      assert.equal(response.status, 200);
+      return ((await response.json()) as { jobs: { id: string; tenant: string }[] }).jobs;
+    };
+    for (const [key, query] of [
+      ["key-of-anna", ""],
+      ["key-of-anna", "&tenant=anna"],
+      ["key-of-ops", ""],
+      ["key-of-ops", "&tenant=anna"],
+    ] as const) {
+      await eventually(`the job in the list of ${key}`, async () =>
+        (await listed(key, query)).some((job) => job.id === id),
+      );
+    }
+    assert.deepEqual(await listed("key-of-bert"), []);
+    assert.deepEqual(await listed("key-of-ops", "&tenant=bert"), []);
+    const response = await as("key-of-bert", "/jobs?tenant=anna");
+    assert.equal(response.status, 403);
+    await client.workflow.getHandle(ids.job(id)).terminate();
+  });
+
+  it("may use the same idempotency key, each for a job of their own", async () => {
+    const submit = async (key: string) => {
+      const headers = { Authorization: `Bearer ${key}`, "Content-Type": "application/json", "Idempotency-Key": "1" };
+      const response = await fetch(`${api.url}/csm`, { method: "POST", headers, body: '{"text": "Hello."}' });
+      assert.equal(response.headers.get("Idempotent-Replayed"), null);
+      return ((await response.json()) as { id: string }).id;
+    };
+    const jobs = [await submit("key-of-anna"), await submit("key-of-bert")];
+    assert.notEqual(jobs[0], jobs[1]);
+    for (const id of jobs) await client.workflow.getHandle(ids.job(id)).terminate();
   });
 
   it("cannot open a file of the other with a link to their own", async () => {

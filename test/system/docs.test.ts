@@ -24,7 +24,7 @@ describe("the examples of docs/api.md", async () => {
     this.timeout(120_000);
     const page = await readFile(new URL("../../docs/api.md", import.meta.url), "utf8");
     const examples = [...page.matchAll(/```sh\n([\s\S]*?)```/g)].map(([, script = ""]) => script);
-    assert.equal(examples.length, 13);
+    assert.equal(examples.length, 18);
     const ids: string[] = [];
     for (const example of examples) {
       const script = example

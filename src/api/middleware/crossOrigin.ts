@@ -9,9 +9,19 @@ const codecPath = /^(?:\/api\/v0)?\/codec\//;
 export function crossOrigin({ api: { corsOrigins }, temporal: { uiOrigin } }: Config): MiddlewareHandler<ApiEnv> {
   const everywhere = cors({
     origin: corsOrigins.includes("*") ? "*" : corsOrigins,
-    allowHeaders: ["Authorization", "Content-Type", "X-C3-RENDER-KEY", "X-Request-Id"],
+    allowHeaders: [
+      "Authorization",
+      "Content-Type",
+      "Idempotency-Key",
+      "Last-Event-ID",
+      "Prefer",
+      "X-C3-RENDER-KEY",
+      "X-Request-Id",
+    ],
     exposeHeaders: [
+      "Idempotent-Replayed",
       "Location",
+      "Preference-Applied",
       "RateLimit-Limit",
       "RateLimit-Remaining",
       "RateLimit-Reset",

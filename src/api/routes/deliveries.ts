@@ -26,7 +26,7 @@ export function deliveryRoutes({ client, store, config }: ApiDeps) {
   return new Hono<ApiEnv>()
     .get("/jobs/:id/deliveries", async (c) => {
       const id = jobIdOf(c);
-      await readJob(client, id, c.var.caller);
+      await readJob({ client, store }, id, c.var.caller);
       const ledger = await readLedger(store, id);
       return c.json({
         id,
@@ -36,7 +36,7 @@ export function deliveryRoutes({ client, store, config }: ApiDeps) {
     })
     .post("/jobs/:id/deliveries", async (c) => {
       const id = jobIdOf(c);
-      const { view } = await readJob(client, id, c.var.caller);
+      const { view } = await readJob({ client, store }, id, c.var.caller);
       if (!isFinal(view.state))
         throw new HttpError(409, "job_running", "Job has not ended, there is nothing to tell yet");
       const ledger = await readLedger(store, id);

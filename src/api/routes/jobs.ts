@@ -1,11 +1,13 @@
-import { Hono } from "hono";
+import { type Context, Hono } from "hono";
 import { z } from "zod";
-import { isFinal, requestableStates } from "../../jobs/states.ts";
-import { readBody } from "../body.ts";
+import { type EndRequest, isFinal, requestableStates } from "../../jobs/states.ts";
+import { readBody, readQuery } from "../body.ts";
 import type { ApiDeps, ApiEnv } from "../context.ts";
 import { endJob } from "../endJob.ts";
-import { jobDocument } from "../jobDocument.ts";
+import { HttpError } from "../errors.ts";
+import { jobDocument, jobSummary } from "../jobDocument.ts";
 import { jobIdOf } from "../jobId.ts";
+import { listJobs, listSchema } from "../listJobs.ts";
 import { outlookOf, type ReadPool, waitingFields } from "../poolStatus.ts";
 import { readJob } from "../readJob.ts";
 
@@ -14,16 +16,16 @@ const MAX_ERROR_CHARS = 1000;
 const markSchema = z.object({
   status: z.enum(requestableStates),
   error: z.string().max(MAX_ERROR_CHARS).optional(),
-  remove_data: z.literal(false, { error: "removing the data is not supported" }).optional(),
+  remove_data: z.boolean().default(false),
 });
 
 /** How a job is, and ending it. */
 export function jobRoutes(deps: ApiDeps, readPool: ReadPool) {
-  const { client } = deps;
+  const { client, config } = deps;
   return new Hono<ApiEnv>()
     .get("/status/:id", async (c) => {
       const id = jobIdOf(c);
-      const { view, progress, waitsIn } = await readJob(client, id, c.var.caller);
+      const { view, progress, waitsIn } = await readJob(deps, id, c.var.caller);
       const { state: status, stage, error } = view;
       if (isFinal(status)) return c.json({ id, status, ...(error !== undefined && { error }) });
       const outlook = waitsIn === undefined ? undefined : await outlookOf(readPool, waitsIn, id);
@@ -36,24 +38,39 @@ export function jobRoutes(deps: ApiDeps, readPool: ReadPool) {
       });
     })
     .get("/jobs/:id", async (c) => {
-      const reading = await readJob(client, jobIdOf(c), c.var.caller);
+      const reading = await readJob(deps, jobIdOf(c), c.var.caller);
       const { view, waitsIn } = reading;
       const outlook = waitsIn === undefined ? undefined : await outlookOf(readPool, waitsIn, view.id);
       return c.json({ ...(await jobDocument(c, deps, reading)), ...(outlook && waitingFields(outlook)) });
     })
+    .get("/jobs", async (c) => {
+      const { cursor: after, tenant: wanted, ...filters } = readQuery(c, listSchema);
+      const { admin, tenant } = c.var.caller;
+      if (!admin && wanted !== undefined && wanted !== tenant) {
+        throw new HttpError(403, "admin_required", "Only an administrator may list the jobs of others");
+      }
+      const page = await listJobs(client, { ...filters, after, tenant: admin ? wanted : tenant });
+      return c.json({ jobs: page.jobs.map(jobSummary), next_cursor: page.nextCursor });
+    })
     .post("/job/:id", async (c) => {
       const id = jobIdOf(c);
-      const { status: state, error } = await readBody(c, markSchema, deps.config.api.maxBodyBytes);
-      const outcome = await endJob(client, id, c.var.caller, { state, ...(error !== undefined && { error }) });
-      switch (outcome.kind) {
-        case "marked":
-          return c.json({ message: `Job ${id} marked as ${outcome.state}` });
-        case "already":
-          return c.json({ message: `Job ${id} already ${outcome.state}` });
-        case "pending":
-          return c.json({ message: `Job ${id} will be marked as ${state}`, pending: true }, 202);
-        default:
-          return outcome satisfies never;
-      }
-    });
+      const { status: state, error, remove_data: removeData } = await readBody(c, markSchema, config.api.maxBodyBytes);
+      return await end(c, id, { state, ...(removeData && { removeData }), ...(error !== undefined && { error }) });
+    })
+    .delete("/jobs/:id", (c) => end(c, jobIdOf(c), { state: "cancelled", removeData: true }));
+
+  async function end(c: Context<ApiEnv>, id: string, request: EndRequest) {
+    const outcome = await endJob(deps, id, c.var.caller, request);
+    const removed = request.removeData ? " and data removed" : "";
+    switch (outcome.kind) {
+      case "marked":
+        return c.json({ message: `Job ${id} marked as ${outcome.state}${removed}` });
+      case "already":
+        return c.json({ message: `Job ${id} already ${outcome.state}${removed}` });
+      case "pending":
+        return c.json({ message: `Job ${id} will be marked as ${request.state}${removed}`, pending: true }, 202);
+      default:
+        return outcome satisfies never;
+    }
+  }
 }

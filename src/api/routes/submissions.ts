@@ -10,14 +10,17 @@ import { createAdmission } from "../admission.ts";
 import { readBody } from "../body.ts";
 import type { ApiDeps, ApiEnv } from "../context.ts";
 import { HttpError } from "../errors.ts";
+import { idempotentJob, submitOnce } from "../idempotency.ts";
+import type { WatchJob } from "../jobWatch.ts";
 import { limitSubmissions } from "../middleware/rateLimit.ts";
+import { documentAfter, preferredWaitSeconds } from "../preferredWait.ts";
 import { acceptJob, type Submission, submitJob } from "../submitJob.ts";
 
 /** Where the models of the media nodes run. */
 const MEDIA_POOL = "media:fast";
 
 /** A route per kind of job. */
-export function submissionRoutes(deps: ApiDeps) {
+export function submissionRoutes(deps: ApiDeps, watchJob: WatchJob) {
   const { jobs, portrait, vision, inputs, modal, api } = deps.config;
   const admit = createAdmission(deps);
   const limit = limitSubmissions(deps);
@@ -31,15 +34,25 @@ export function submissionRoutes(deps: ApiDeps) {
     c: Context<ApiEnv>,
     type: T,
     schema: z.ZodType<Submission & { input: JobInputs[T] }>,
-    gpuType?: string,
-  ): Promise<{ id: string; location: { Location: string } }> {
+    { gpuType, answer }: { gpuType?: string; answer: (id: string) => Record<string, string> },
+  ): Promise<Response> {
     const body = await readBody(c, schema, api.maxBodyBytes);
-    const common = acceptJob(body, c.var.caller, deps.config);
+    const once = idempotentJob(c, c.var.caller, [type, body]);
+    const common = acceptJob(body, c.var.caller, deps.config, once);
     // The compiler does not see that type and input belong together.
     const job = { ...common, type, input: body.input, ...(gpuType !== undefined && { gpuType }) } as JobSpec;
-    await admit(c.var.caller);
-    await submitJob(deps, job);
-    return { id: job.id, location: { Location: `/jobs/${job.id}` } };
+    const submit = async () => {
+      await admit(c.var.caller);
+      return await submitJob(deps, job);
+    };
+    const replayed = once !== undefined && (await submitOnce(deps, job, c.var.caller, submit));
+    if (once === undefined) await submit();
+    c.header("Location", `/jobs/${job.id}`);
+    if (replayed) c.header("Idempotent-Replayed", "true");
+    const seconds = preferredWaitSeconds(c);
+    if (seconds === undefined) return c.json(answer(job.id));
+    c.header("Preference-Applied", `wait=${seconds}`);
+    return c.json((await documentAfter(c, deps, watchJob, { id: job.id, seconds })) ?? answer(job.id));
   }
 
   function post<T extends JobType>(
@@ -48,10 +61,8 @@ export function submissionRoutes(deps: ApiDeps) {
     gpuType: string,
     schema: z.ZodType<Submission & { input: JobInputs[T] }>,
   ) {
-    return new Hono<ApiEnv>().post(path, limit, async (c) => {
-      const { id, location } = await accept(c, type, schema, gpuType);
-      return c.json({ id, status: "queued" }, 200, location);
-    });
+    const answer = (id: string) => ({ id, status: "queued" });
+    return new Hono<ApiEnv>().post(path, limit, (c) => accept(c, type, schema, { gpuType, answer }));
   }
 
   const lipsync = lipsyncSchema({ ...defaults, localPaths: inputs.allowLocalPaths !== undefined });
@@ -65,7 +76,6 @@ export function submissionRoutes(deps: ApiDeps) {
         const message = "Lip-sync is not configured here: it needs MODAL_TOKEN_ID and MODAL_TOKEN_SECRET";
         throw new HttpError(503, "lip_sync_not_configured", message);
       }
-      const { id, location } = await accept(c, "lipsync", lipsync);
-      return c.json({ job_id: id, status: "submitted" }, 200, location);
+      return await accept(c, "lipsync", lipsync, { answer: (id) => ({ job_id: id, status: "submitted" }) });
     });
 }

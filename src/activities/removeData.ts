@@ -1,0 +1,55 @@
+import { ApplicationFailure, log } from "@temporalio/activity";
+import type { WorkflowExecutionStatusName } from "@temporalio/client";
+import { ApplicationFailureCategory, WorkflowNotFoundError } from "@temporalio/common";
+import { keys } from "../storage/keys.ts";
+import type { ObjectStore } from "../storage/objectStore.ts";
+import { ids } from "../workflows/names.ts";
+import type { ActivityDeps } from "./deps.ts";
+
+export function createRemoveData({ client, store }: Pick<ActivityDeps, "client" | "store">) {
+  return {
+    /**
+     * Removes the files, the record and the workflows of a job that has ended.
+     * @throws a retryable failure while there is something left: a workflow that still runs (a job has its GPU to
+     * free, a webhook is to be delivered), or one that the server has not deleted yet
+     */
+    async removeData({ jobId }: { jobId: string }): Promise<void> {
+      if ((await statusOf(ids.job(jobId))) === "RUNNING") throw notYet("the job has not ended");
+      for (const prefix of keys.everythingOf(jobId)) await removeAll(store, prefix);
+      const left = await Promise.all([ids.webhook(jobId), ids.job(jobId)].map(removeWorkflow));
+      if (left.includes(true)) throw notYet("not all of its workflows are deleted");
+      log.info("the job is removed", { jobId });
+    },
+  };
+
+  /** @returns whether it is still there */
+  async function removeWorkflow(workflowId: string): Promise<boolean> {
+    const status = await statusOf(workflowId);
+    if (status === undefined) return false;
+    if (status !== "RUNNING") {
+      const { namespace } = client.options;
+      await client.workflowService.deleteWorkflowExecution({ namespace, workflowExecution: { workflowId } });
+    }
+    return true;
+  }
+
+  async function statusOf(workflowId: string): Promise<WorkflowExecutionStatusName | undefined> {
+    try {
+      return (await client.workflow.getHandle(workflowId).describe()).status.name;
+    } catch (error) {
+      if (error instanceof WorkflowNotFoundError) return undefined;
+      throw error;
+    }
+  }
+}
+
+/** Removes every object whose key starts with `prefix`. */
+export async function removeAll(store: ObjectStore, prefix: string): Promise<void> {
+  const found: string[] = [];
+  for await (const { key } of store.list(prefix)) found.push(key);
+  if (found.length > 0) await store.remove(found);
+}
+
+function notYet(message: string): ApplicationFailure {
+  return ApplicationFailure.create({ message, type: "NotYet", category: ApplicationFailureCategory.BENIGN });
+}
