@@ -1,11 +1,12 @@
-import { heartbeat, log } from "@temporalio/activity";
+import { log } from "@temporalio/activity";
 import type { Client, WorkflowExecutionDescription } from "@temporalio/client";
 import { WorkflowNotFoundError } from "@temporalio/common";
 import { decodeArrayFromPayloads } from "@temporalio/common/lib/internal-non-workflow/index.js";
 import type { Comput3, Workload } from "../clients/comput3.ts";
 import type { Config } from "../config.ts";
 import type { Census, GpuView, LeaseRequest, PoolStatus } from "../gpus/types.ts";
-import { initialView, type JobEnding, type JobView, type StoredJob } from "../jobs/job.ts";
+import { truthOf } from "../jobs/ending.ts";
+import { initialView, type JobView, type StoredJob } from "../jobs/job.ts";
 import { isFinal } from "../jobs/states.ts";
 import type { Metrics } from "../metrics.ts";
 import type { ObjectStore } from "../storage/objectStore.ts";
@@ -15,6 +16,7 @@ import type { Waiting } from "../workflows/jobRecord.ts";
 import * as messages from "../workflows/messages.ts";
 import { ids, taskQueues } from "../workflows/names.ts";
 import type { RenderJobInput } from "../workflows/renderJob.ts";
+import { withHeartbeats } from "./heartbeats.ts";
 import { createLedger, endOf, entryOf } from "./ledger.ts";
 import type { createSignals } from "./signals.ts";
 import { limitsOf, poolSettings } from "./starts.ts";
@@ -33,8 +35,6 @@ interface ReconcilerDeps {
 /** A terminated job shows in the list a little after it was terminated. */
 const LIST_LAG_MS = 60_000;
 const QUERY_TIMEOUT_MS = 1000;
-const TERMINATED = "Job was terminated by an operator";
-const TIMED_OUT = "Job was not completed in time";
 
 export interface ReconcileReport {
   summary: string;
@@ -58,29 +58,28 @@ export function createReconcile({
 
   return {
     /** @param since epoch milliseconds of the last look */
-    async reconcile({ since }: { since: number }): Promise<ReconcileReport> {
-      const at = Date.now();
-      const managers = await openManagers();
-      heartbeat();
-      const { running, foreign } = await healInstances(new Set(managers.map((gpu) => gpu.gpuId)));
-      heartbeat();
-      const types = new Set([...Object.keys(config.gpu.pools), ...managers.map((gpu) => gpu.type)]);
-      const jobs = await openJobs();
-      metrics.seen({ gpus: managers, waiting: countsOf(jobs), openJobs: jobs.size, foreign });
-      for (const type of types) {
-        await sendCensus(
-          type,
-          at,
-          managers.filter((gpu) => gpu.type === type),
-          jobs,
-        );
-        heartbeat();
-      }
-      const notified = await notifyTerminated(since - LIST_LAG_MS);
-      const summary = `${running} instances, ${managers.length} managers, ${jobs.size} open jobs, ${notified} terminated jobs notified`;
-      return { summary };
-    },
+    reconcile: ({ since }: { since: number }): Promise<ReconcileReport> => withHeartbeats(() => look(since)),
   };
+
+  async function look(since: number): Promise<ReconcileReport> {
+    const at = Date.now();
+    const managers = await openManagers();
+    const { running, foreign } = await healInstances(new Set(managers.map((gpu) => gpu.gpuId)));
+    const types = new Set([...Object.keys(config.gpu.pools), ...managers.map((gpu) => gpu.type)]);
+    const jobs = await openJobs();
+    metrics.seen({ gpus: managers, waiting: countsOf(jobs), openJobs: jobs.size, foreign });
+    for (const type of types) {
+      await sendCensus(
+        type,
+        at,
+        managers.filter((gpu) => gpu.type === type),
+        jobs,
+      );
+    }
+    const notified = await notifyTerminated(since - LIST_LAG_MS);
+    const summary = `${running} instances, ${managers.length} managers, ${jobs.size} open jobs, ${notified} terminated jobs notified`;
+    return { summary };
+  }
 
   async function openManagers(): Promise<GpuView[]> {
     const views: GpuView[] = [];
@@ -112,8 +111,14 @@ export function createReconcile({
     }
     let foreign = 0;
     for (const instance of instances) {
-      if (managed.has(ids.gpu(instance.type, instance.expires))) continue;
-      if (!(await healInstance(instance))) foreign += 1;
+      const gpuId = ids.gpu(instance.type, instance.expires);
+      if (managed.has(gpuId)) continue;
+      try {
+        if (!(await healInstance(instance))) foreign += 1;
+      } catch (error) {
+        // The next look tries again; pools and jobs must not wait for it.
+        log.error("an instance could not be healed", { gpuId, workload: instance.workload, error: String(error) });
+      }
     }
     return { running: instances.length, foreign };
   }
@@ -237,14 +242,22 @@ export function createReconcile({
       }
       const { job } = input;
       await removeInputs({ jobId: job.id });
-      const ending: JobEnding = { state: "failed", error: status.name === "TERMINATED" ? TERMINATED : TIMED_OUT };
       const { id: jobId, tenant, notifyUrl: url, metadata, fingerprint } = job;
+      const view = truthOf(isJobView(memo?.view) ? memo.view : initialView(job), status.name, closeTime);
       if (memo?.removed !== true) {
-        const view = endedView(isJobView(memo?.view) ? memo.view : initialView(job), ending, closeTime);
         await keepRecord({ view, ...(metadata && { metadata }), ...(fingerprint && { fingerprint }) });
       }
-      if (url === undefined) continue;
-      await signals.startWebhook({ jobId, tenant, url, ending, ...(metadata && { metadata }) });
+      const { state, error, files, outputPath } = view;
+      if (url === undefined || !isFinal(state)) continue;
+      const { started } = await signals.startWebhook({
+        jobId,
+        tenant,
+        url,
+        ending: { state, ...(error !== undefined && { error }) },
+        ...(metadata && { metadata }),
+        ...(state === "success" && { result: { files, ...(outputPath !== undefined && { outputPath }) } }),
+      });
+      if (!started) continue;
       metrics.jobTerminated();
       notified += 1;
     }
@@ -287,13 +300,6 @@ function isGpuView(value: unknown): value is GpuView {
 
 function isJobView(value: unknown): value is JobView {
   return typeof value === "object" && value !== null && "state" in value;
-}
-
-/** A final state that the job showed itself stays. */
-function endedView(view: JobView, ending: JobEnding, at = new Date()): JobView {
-  if (isFinal(view.state)) return view;
-  const { stage: _over, ...rest } = view;
-  return { ...rest, ...ending, finishedAt: at.toISOString() };
 }
 
 function isWaiting(value: unknown): value is Waiting {

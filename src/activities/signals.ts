@@ -133,17 +133,19 @@ export function createSignals({ client, config }: { client: Client; config: Conf
     /** Pool → reconciler: look now. */
     wantCensus: () => startReconciler(client, config),
 
-    /** Job → its own webhook workflow, which outlives it. */
-    async startWebhook(request: WebhookRequest): Promise<void> {
-      if (!config.webhook.statuses.includes(request.ending.state)) return;
+    /** Job → its own webhook workflow, which outlives it. @returns false when it need not be told, or is already */
+    async startWebhook(request: WebhookRequest): Promise<{ started: boolean }> {
+      if (!config.webhook.statuses.includes(request.ending.state)) return { started: false };
       try {
         await client.workflow.start<typeof deliverWebhook>("deliverWebhook", {
           ...deliveryOptions(request),
           workflowIdReusePolicy: "REJECT_DUPLICATE",
           args: [{ ...request, retryDelaysMs: config.webhook.retryDelaysMs }],
         });
+        return { started: true };
       } catch (error) {
         if (!(error instanceof WorkflowExecutionAlreadyStartedError)) throw error;
+        return { started: false };
       }
     },
 

@@ -2,11 +2,11 @@ import {
   type Client,
   type WorkflowExecutionDescription,
   type WorkflowExecutionInfo,
-  type WorkflowExecutionStatusName,
   WorkflowNotFoundError,
 } from "@temporalio/client";
 import { decodeArrayFromPayloads } from "@temporalio/common/lib/internal-non-workflow/index.js";
 import { z } from "zod";
+import { truthOf } from "../jobs/ending.ts";
 import { type JobView, jobTypes } from "../jobs/job.ts";
 import { isFinal, jobStages, jobStates } from "../jobs/states.ts";
 import { isUnreadable } from "../payloadCodec.ts";
@@ -78,7 +78,7 @@ async function readRecord(store: ObjectStore, id: string): Promise<JobReading> {
 export function readingOf(workflow: Shown): JobReading | undefined {
   const { data: memo } = memoSchema.safeParse(workflow.memo);
   if (memo === undefined || memo.removed) return undefined;
-  const view = truthOf(memo.view, workflow);
+  const view = truthOf(memo.view, workflow.status.name, workflow.closeTime);
   const waitsIn = isFinal(view.state) ? undefined : memo.waiting?.gpuType;
   return { view, progress: null, ...(waitsIn !== undefined && { waitsIn }), ...extrasOf(memo) };
 }
@@ -123,32 +123,6 @@ const viewCore = z.object({
   completeBy: z.string(),
   files: z.array(z.object({ key: z.string() })),
 });
-
-/**
- * A workflow that was terminated, or that ran into the server's own timeout, ran no code that could have
- * written how it ended; a final state that was written before stays.
- */
-function truthOf(view: JobView, { status, closeTime }: Shown): JobView {
-  const error = endedFromOutside(status.name, view);
-  if (error === undefined || isFinal(view.state)) return view;
-  const { stage: _over, ...rest } = view;
-  return { ...rest, state: "failed", error, ...(closeTime && { finishedAt: closeTime.toISOString() }) };
-}
-
-function endedFromOutside(status: WorkflowExecutionStatusName, view: JobView): string | undefined {
-  switch (status) {
-    case "TERMINATED":
-      return "Job was terminated by an operator";
-    case "TIMED_OUT":
-      return `Job could not be completed by ${view.completeBy}`;
-    case "COMPLETED":
-    case "FAILED":
-    case "CANCELLED":
-      return "Job ended without a result";
-    default:
-      return undefined;
-  }
-}
 
 const runProgress = z.object({ progress: z.number().nullable() });
 

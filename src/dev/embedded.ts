@@ -2,6 +2,7 @@ import { resolve } from "node:path";
 import type { Config } from "../config.ts";
 import { createLogger, createTerminalLogger, type Logger } from "../log.ts";
 import { warnOfIgnored } from "../processes.ts";
+import { createObjectStore } from "../storage/index.ts";
 import { installRuntime } from "../workers/runtime.ts";
 import { bundleWorkflows } from "../workers/workers.ts";
 import { findProgram, type Say } from "./binaries.ts";
@@ -45,7 +46,7 @@ async function startOn(server: TemporalServer | undefined, { config, env, say }:
   const simulator = { ...config.simulator, port: await freePort(config.simulator.port, "the simulator", say) };
   const workflowBundle = await bundleWorkflows(temporal.payloadKeys.length > 0);
   const stack = await startStack({ config: { ...config, temporal, simulator }, log, workflowBundle, env });
-  await resumePools(stack.client, Object.keys(config.gpu.pools));
+  await resumePools(stack.client, createObjectStore(config.storage, ""), Object.keys(config.gpu.pools));
   return {
     ...stack,
     temporalUiUrl: server?.uiUrl,

@@ -1,6 +1,8 @@
 import { setTimeout as delay } from "node:timers/promises";
 import { type Client, WorkflowNotFoundError } from "@temporalio/client";
 import { z } from "zod";
+import type { ObjectStore } from "../storage/objectStore.ts";
+import { readPoolOverrides } from "../storage/poolOverrides.ts";
 import { drain, resizePool } from "../workflows/messages.ts";
 import { ids } from "../workflows/names.ts";
 import type { Say } from "./binaries.ts";
@@ -34,10 +36,11 @@ export async function releaseInstances(client: Client, say: Say): Promise<void> 
   }
 }
 
-/** Lets the pools go on that `releaseInstances` held. */
-export async function resumePools(client: Client, gpuTypes: readonly string[]): Promise<void> {
+/** Lets the pools go on that `releaseInstances` held, unless an operator has paused them. */
+export async function resumePools(client: Client, store: ObjectStore, gpuTypes: readonly string[]): Promise<void> {
   for (const type of gpuTypes) {
-    await unlessClosed(client.workflow.getHandle(ids.pool(type)).signal(resizePool, { paused: false }));
+    const { paused = false } = await readPoolOverrides(store, type);
+    await unlessClosed(client.workflow.getHandle(ids.pool(type)).signal(resizePool, { paused }));
   }
 }
 

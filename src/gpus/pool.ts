@@ -105,10 +105,11 @@ export function applyChange(pool: PoolState, change: GpuChange): void {
   const lease = known?.lease;
   const gone = change.state === "stopped" || change.state === "lost";
   if (known !== undefined) noticeLaunch(pool, known, change);
-  // Gone without an answer to its last assignment is a refusal, too.
+  // One that stops has not taken the assignment that it did not answer; the stop itself may take long.
+  const isOver = gone || change.state === "stopping";
   if (known !== undefined && lease !== undefined) {
     if (released === lease.leaseId) settleLease(pool, known, change.since, servedSeconds);
-    else if (refused === lease.leaseId || gone) undoLease(pool, known);
+    else if (refused === lease.leaseId || isOver) undoLease(pool, known);
   }
   if (gone) {
     if (pool.nodes !== undefined && change.node !== undefined) bench(pool, change.node, change.since);
@@ -116,7 +117,7 @@ export function applyChange(pool: PoolState, change: GpuChange): void {
     return;
   }
   // A manager may speak before it has read the assignment that it was sent: keep it until it is answered.
-  const unanswered = lease !== undefined && lease.leaseId !== released && lease.leaseId !== refused;
+  const unanswered = !isOver && lease !== undefined && lease.leaseId !== released && lease.leaseId !== refused;
   const next: PoolGpu = { ...view, ...(unanswered && leaseOf(known)) };
   if (known === undefined) pool.gpus.push(next);
   else pool.gpus[index] = next;
@@ -153,7 +154,8 @@ function settleLease(pool: PoolState, gpu: PoolGpu, now: number, servedSeconds: 
     learnService(pool.learnt, request.kind, request.expectedSeconds * 1000, servedSeconds * 1000, now);
     pool.benched = pool.benched.filter(({ node }) => node !== gpu.node);
   }
-  chargeTenant(pool, request, Math.max(0, now - gpu.since) - expectedMs);
+  const heldMs = servedSeconds === undefined ? Math.max(0, now - gpu.since) : servedSeconds * 1000;
+  chargeTenant(pool, request, heldMs - expectedMs);
 }
 
 /** A lease has come to nothing: its job is put back where it was. */

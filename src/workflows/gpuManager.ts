@@ -3,9 +3,9 @@ import {
   allHandlersFinished,
   CancellationScope,
   condition,
-  continueAsNew,
   isCancellation,
   log,
+  makeContinueAsNewFunc,
   proxyActivities,
   setHandler,
   workflowInfo,
@@ -205,7 +205,8 @@ export async function gpuManager(input: GpuInput): Promise<GpuResult> {
       if (stop !== undefined && (instance.view.lease === undefined || stop.now)) break;
       if (stop !== undefined && instance.view.state === "leased")
         await instance.change({ state: "draining", reason: stop.reason });
-      due = workflowInfo().continueAsNewSuggested;
+      // One that drains ends soon, and has no next run.
+      due = stop === undefined && workflowInfo().continueAsNewSuggested;
       if (due) break;
       const heard = () =>
         assigned.length > 0 || released.length > 0 || mustTellKept() || (stop !== undefined && needsAction(stop));
@@ -225,12 +226,15 @@ export async function gpuManager(input: GpuInput): Promise<GpuResult> {
   async function carryOn(): Promise<void> {
     await watchEnded;
     await condition(allHandlersFinished);
-    while (assigned.length > 0 || released.length > 0) {
+    while (assigned.length > 0 || released.length > 0 || mustTellKept()) {
       await takeReleases();
       await takeAssignments();
+      await takeKeep();
     }
     if (stop === undefined) {
-      await continueAsNew<typeof gpuManager>({ ...input, carried: { record: instance.carried(), renewedAt } });
+      // The reconciler may look before the next run has said anything.
+      const goOn = makeContinueAsNewFunc<typeof gpuManager>({ memo: { gpu: instance.view } });
+      await goOn({ ...input, carried: { record: instance.carried(), renewedAt } });
     }
   }
 
@@ -258,8 +262,9 @@ export async function gpuManager(input: GpuInput): Promise<GpuResult> {
       if (release.outcome === "suspect") {
         requestStop({ reason: "the job's run failed on it or was not seen to end", now: false, nodeFault: true });
       }
-      instance.account("busyMs", release.at);
-      const ended = { released: release.leaseId, ...served(release, instance.view.since) };
+      const heldMs = instance.account("busyMs", release.at);
+      const servedSeconds = release.outcome === "completed" ? { servedSeconds: heldMs / 1000 } : {};
+      const ended = { released: release.leaseId, ...servedSeconds };
       await instance.change({ state: stop === undefined ? "idle" : "draining" }, ended);
     }
   }
@@ -317,9 +322,4 @@ export async function gpuManager(input: GpuInput): Promise<GpuResult> {
     await watchEnded;
     return { reason, ended, ...(usage && { usage }) };
   }
-}
-
-/** How long a run that ended well took. */
-function served({ outcome, at }: LeaseRelease, grantedAt: number): { servedSeconds?: number } {
-  return outcome === "completed" ? { servedSeconds: Math.max(0, at - grantedAt) / 1000 } : {};
 }

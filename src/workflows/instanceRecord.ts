@@ -15,8 +15,8 @@ export interface InstanceRecord {
   readonly view: GpuView;
   /** Records a change and tells the pool, also which lease ended by it. */
   change(next: Partial<GpuView>, ended?: Pick<GpuChange, "released" | "refused" | "servedSeconds">): Promise<void>;
-  /** Accounts for the time up to `at` (epoch milliseconds). */
-  account(use: "bootMs" | "busyMs" | "idleMs", at: number): void;
+  /** Accounts for the time up to `at` (epoch milliseconds). @returns how many milliseconds that was */
+  account(use: "bootMs" | "busyMs" | "idleMs", at: number): number;
   /** Records a lease and grants it; false when its job is gone, undefined when that is not known. */
   lend(assignment: Assignment): Promise<boolean | undefined>;
   /** Tells the holder that its GPU is gone. */
@@ -69,7 +69,11 @@ export function createInstanceRecord(
       await deliver("gpuChanged", signals.reportGpu({ change: { ...view, ...ended, sequence } }));
     },
     account(use, at) {
-      if (view.usage !== undefined) view = { ...view, usage: account(view.usage, use, at) };
+      const { usage } = view;
+      if (usage === undefined) return 0;
+      const accounted = account(usage, use, at);
+      view = { ...view, usage: accounted };
+      return accounted[use] - usage[use];
     },
     async lend(lease) {
       const grantedAt = Date.now();

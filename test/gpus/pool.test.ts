@@ -74,9 +74,9 @@ describe("what a pool knows", () => {
 
   it("puts a refused job back, even when the manager spoke before it had read the assignment", () => {
     const pool = assignedPool();
-    applyChange(pool, change("stopping", 2));
+    applyChange(pool, change("idle", 2));
     assert.deepEqual(queued(pool), []);
-    applyChange(pool, change("stopping", 3, { refused: lease.leaseId }));
+    applyChange(pool, change("idle", 3, { refused: lease.leaseId }));
     assert.deepEqual(queued(pool), ["a"]);
   });
 
@@ -88,9 +88,12 @@ describe("what a pool knows", () => {
     assert.deepEqual([queued(pool), states(pool)], [[], []]);
   });
 
-  it("puts a job back whose instance ended before it answered the assignment", () => {
+  it("puts a job back at once whose instance stops before it answered the assignment, and only once", () => {
     const pool = assignedPool();
-    applyChange(pool, change("stopped", 2));
+    applyChange(pool, change("stopping", 2));
+    assert.deepEqual([queued(pool), states(pool)], [["a"], ["stopping"]]);
+    applyChange(pool, change("stopping", 3, { refused: lease.leaseId }));
+    applyChange(pool, change("stopped", 4));
     assert.deepEqual([queued(pool), states(pool)], [["a"], []]);
   });
 

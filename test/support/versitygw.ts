@@ -8,8 +8,16 @@ import { freePort } from "../../src/dev/temporalServer.ts";
 import { eventually } from "./eventually.ts";
 import { s3Executable } from "./programs.ts";
 
+export interface TestS3 {
+  s3: S3Config;
+  /** It takes connections, and answers nothing. */
+  stall(): void;
+  resume(): void;
+  stop(): Promise<void>;
+}
+
 /** A real S3 server on a folder of its own; undefined where its program cannot be had. */
-export async function startS3(): Promise<{ s3: S3Config; stop: () => Promise<void> } | undefined> {
+export async function startS3(): Promise<TestS3 | undefined> {
   const executable = await s3Executable();
   if (executable === undefined) return undefined;
   const folder = await mkdtemp(join(tmpdir(), "c3-render-s3-"));
@@ -29,7 +37,10 @@ export async function startS3(): Promise<{ s3: S3Config; stop: () => Promise<voi
   );
   return {
     s3: { endpoint, publicUrl: undefined, region: "us-east-1", accessKey, secretKey, bucket: "test-bucket" },
+    stall: () => void child.kill("SIGSTOP"),
+    resume: () => void child.kill("SIGCONT"),
     async stop() {
+      child.kill("SIGCONT");
       const closed = once(child, "close");
       child.kill("SIGTERM");
       await closed;

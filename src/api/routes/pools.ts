@@ -41,7 +41,7 @@ export function poolRoutes({ client, store, config }: ApiDeps, readPool: ReadPoo
   }
 
   function requirePool(type: string): void {
-    if (!(type in config.gpu.pools)) throw new HttpError(404, "pool_not_found", "There is no such pool");
+    if (!Object.hasOwn(config.gpu.pools, type)) throw new HttpError(404, "pool_not_found", "There is no such pool");
   }
 
   return new Hono<ApiEnv>()
