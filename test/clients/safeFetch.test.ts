@@ -3,6 +3,7 @@ import { once } from "node:events";
 import { createServer, type Server } from "node:http";
 import type { AddressInfo, LookupFunction } from "node:net";
 import { text } from "node:stream/consumers";
+import { setTimeout as sleep } from "node:timers/promises";
 import { createSafeFetch, type SafeFetch, TooLarge, UnsafeUrl } from "../../src/clients/safeFetch.ts";
 
 /** Names that a test may look up; what they lead to is an attacker's choice. */
@@ -40,6 +41,7 @@ describe("safeFetch", () => {
       if (target !== null) response.writeHead(302, { location: target }).end();
       else if (request.url === "/large") response.end("x".repeat(5000));
       else if (request.url === "/endless") response.write("x");
+      else if (request.url === "/closing") response.setHeader("Connection", "close").end(Buffer.alloc(1_000_000));
       else if (request.url === "/loop") response.writeHead(302, { location: "/loop" }).end();
       else response.end(`${request.method} ${request.headers.authorization ?? ""}`);
     });
@@ -159,6 +161,19 @@ describe("safeFetch", () => {
   it("ends a body that nobody reads at the time limit, without noise", async () => {
     const { body } = await trusting.get(`http://127.0.0.1:${port}/endless`, { ...limits, timeoutMs: 100 });
     await new Promise((resolve) => body.once("close", resolve));
+  });
+
+  it("survives a server that closes while its body is read slowly", async () => {
+    const bytes = 1_000_000;
+    for (const pauseMs of [1, 3, 5, 10]) {
+      const { body } = await trusting.get(`http://127.0.0.1:${port}/closing`, { ...limits, maxBytes: bytes });
+      let read = 0;
+      for await (const chunk of body) {
+        read += chunk.length;
+        await sleep(pauseMs);
+      }
+      assert.equal(read, bytes);
+    }
   });
 
   it("uses no proxy, whatever the environment says", async () => {
