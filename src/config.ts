@@ -48,6 +48,8 @@ export interface ApiConfig {
   /** Whether callers have to say who they are. */
   requiresKey: boolean;
   allowUnauthenticated: boolean;
+  /** In PEM; plain HTTP when undefined. */
+  tls: { cert: string; key: string } | undefined;
   /** The origin that links are made for; the request's own when undefined. */
   publicUrl: string | undefined;
   trustProxy: boolean;
@@ -347,6 +349,8 @@ const environmentSchema = z.object({
   OIDC_AUDIENCE: text.optional(),
   OIDC_ADMIN: claim.optional(),
   ALLOW_UNAUTHENTICATED: flag.default(false),
+  TLS_CERT: text.optional(),
+  TLS_KEY: text.optional(),
   PUBLIC_URL: url.optional(),
   TRUST_PROXY: flag.default(false),
   CORS_ORIGINS: list.default([]),
@@ -456,6 +460,11 @@ const environmentSchema = z.object({
 
 type Environment = z.infer<typeof environmentSchema>;
 
+/** The origin of the API as seen from its own machine. */
+export function ownOrigin({ tls, port }: Pick<ApiConfig, "tls" | "port">): string {
+  return `${tls === undefined ? "http" : "https"}://127.0.0.1:${port}`;
+}
+
 /**
  * Reads a configuration from `env` (usually `process.env`). An empty value counts as not set. `NAME_FILE`
  * gives the value of `NAME` from a file, for secrets.
@@ -463,6 +472,7 @@ type Environment = z.infer<typeof environmentSchema>;
  */
 export function loadConfig(env: Record<string, string | undefined>): Config {
   const { values, problems } = withFiles(env);
+  if ("TLS_CERT" in values !== "TLS_KEY" in values) problems.push("TLS_CERT: needs TLS_KEY, and the other way round");
   const parsed = environmentSchema.safeParse(values);
   if (!parsed.success) {
     problems.push(...parsed.error.issues.map((issue) => `${issue.path.join(".")}: ${issue.message}`));
@@ -596,6 +606,7 @@ function toConfig(env: Environment): Config {
 function apiConfig(env: Environment): ApiConfig {
   const { C3_RENDER_API_KEY: key, C3_RENDER_KEYS: keys, OIDC_ISSUER: issuer } = env;
   const requiresKey = key !== undefined || keys.length > 0 || issuer !== undefined;
+  const { TLS_CERT: cert, TLS_KEY: tlsKey } = env;
   return {
     host: env.HOST ?? (requiresKey ? "0.0.0.0" : "127.0.0.1"),
     port: env.PORT,
@@ -604,6 +615,7 @@ function apiConfig(env: Environment): ApiConfig {
     oidc: issuer === undefined ? undefined : { issuer, audience: env.OIDC_AUDIENCE, admin: env.OIDC_ADMIN },
     requiresKey,
     allowUnauthenticated: env.ALLOW_UNAUTHENTICATED,
+    tls: cert !== undefined && tlsKey !== undefined ? { cert, key: tlsKey } : undefined,
     publicUrl: env.PUBLIC_URL,
     trustProxy: env.TRUST_PROXY,
     corsOrigins: env.CORS_ORIGINS,

@@ -30,6 +30,15 @@ describe("the configuration", () => {
     assert.equal(config.webhook.timeoutMs, 10_000);
   });
 
+  it("takes a certificate for HTTPS only together with its key", async () => {
+    const folder = await mkdtemp(join(tmpdir(), "c3-render-config-"));
+    const [TLS_CERT_FILE, TLS_KEY_FILE] = [join(folder, "cert.pem"), join(folder, "key.pem")];
+    await Promise.all([writeFile(TLS_CERT_FILE, "a certificate"), writeFile(TLS_KEY_FILE, "a key")]);
+    assert.deepEqual(loadConfig({ TLS_CERT_FILE, TLS_KEY_FILE }).api.tls, { cert: "a certificate", key: "a key" });
+    assert.match(problemsOf({ TLS_CERT_FILE }).message, /TLS_CERT: needs TLS_KEY/);
+    await rm(folder, { recursive: true });
+  });
+
   it("names every bad value at once and tells no secret", () => {
     const { message } = problemsOf({
       PORT: "many",

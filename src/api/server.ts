@@ -1,6 +1,7 @@
 import { randomUUID } from "node:crypto";
 import { once } from "node:events";
-import { createServer } from "node:http";
+import { createServer as createHttpServer } from "node:http";
+import { createServer as createHttpsServer } from "node:https";
 import type { AddressInfo } from "node:net";
 import { getRequestListener, RequestError } from "@hono/node-server";
 import type { Hono } from "hono";
@@ -22,16 +23,17 @@ const SWEEP_EVERY_MS = 50;
  * @throws ConfigError rather than opening an API without a key to the network
  */
 export async function listen(app: Hono<ApiEnv>, api: ApiConfig, log: Logger): Promise<RunningServer> {
-  const { host, port } = api;
+  const { host, port, tls } = api;
   if (!api.requiresKey && !api.allowUnauthenticated && !isLoopback(host)) {
     const problem = `HOST: ${host} can be reached from outside, which needs C3_RENDER_API_KEY, C3_RENDER_KEYS or OIDC_ISSUER (or ALLOW_UNAUTHENTICATED=true)`;
     throw new ConfigError([problem]);
   }
   const errorHandler = (error: unknown) => requestErrorResponse(error, log);
-  const server = createServer(getRequestListener(app.fetch, { errorHandler, overrideGlobalObjects: false }));
+  const listener = getRequestListener(app.fetch, { errorHandler, overrideGlobalObjects: false });
+  const server = tls === undefined ? createHttpServer(listener) : createHttpsServer(tls, listener);
   server.listen(port, host);
   await once(server, "listening");
-  const url = urlOf(server.address(), host);
+  const url = urlOf(tls === undefined ? "http" : "https", server.address(), host);
   log.info({ url }, "the API is listening");
   return {
     url,
@@ -63,9 +65,9 @@ function isLoopback(host: string): boolean {
   return host === "localhost" || host === "::1" || /^127\.\d+\.\d+\.\d+$/.test(host);
 }
 
-function urlOf(address: AddressInfo | string | null, host: string): string {
+function urlOf(scheme: string, address: AddressInfo | string | null, host: string): string {
   if (address === null || typeof address === "string") throw new Error(`not listening on a port: ${address}`);
   const everywhere = host === "0.0.0.0" || host === "::";
   const name = everywhere ? "127.0.0.1" : host;
-  return `http://${name.includes(":") ? `[${name}]` : name}:${address.port}`;
+  return `${scheme}://${name.includes(":") ? `[${name}]` : name}:${address.port}`;
 }

@@ -2,7 +2,7 @@ import type { Client } from "@temporalio/client";
 import { createApp } from "../api/app.ts";
 import { createRateLimits } from "../api/rateLimits.ts";
 import { listen } from "../api/server.ts";
-import type { Config } from "../config.ts";
+import { type Config, ownOrigin } from "../config.ts";
 import type { Logger } from "../log.ts";
 import { startMetrics } from "../metrics.ts";
 import { ensureNamespace } from "../namespace.ts";
@@ -86,7 +86,7 @@ function simulate({ config, renderSeconds }: StackOptions): Promise<Simulator> {
 
 /** Our own files may be inputs, although they are local. */
 function trustingItself(config: Config): Config {
-  return { ...config, trustedOrigins: [...config.trustedOrigins, `http://127.0.0.1:${config.api.port}`] };
+  return { ...config, trustedOrigins: [...config.trustedOrigins, ownOrigin(config.api)] };
 }
 
 /** The simulator's samples and receivers are inputs and targets, although they are local. */

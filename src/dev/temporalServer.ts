@@ -7,7 +7,7 @@ import { join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
 import { Connection } from "@temporalio/client";
 import { z } from "zod";
-import type { Config } from "../config.ts";
+import { type Config, ownOrigin } from "../config.ts";
 import type { Say } from "./binaries.ts";
 
 export interface TemporalServerOptions {
@@ -177,7 +177,7 @@ async function isServerOf(pid: number, dataDir: string): Promise<boolean> {
 /** The API as the Web UI's codec; there is nothing to decrypt without keys. */
 export function uiCodecEndpoint({ api, temporal }: Config): string | undefined {
   if (temporal.payloadKeys.length === 0) return undefined;
-  return `${api.publicUrl ?? `http://127.0.0.1:${api.port}`}/codec`;
+  return `${api.publicUrl ?? ownOrigin(api)}/codec`;
 }
 
 function ownerFile(dataDir: string): string {

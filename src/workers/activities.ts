@@ -5,7 +5,7 @@ import { sweepTempFolders } from "../activities/tempFolder.ts";
 import { createComput3 } from "../clients/comput3.ts";
 import { createModalFunction } from "../clients/modal.ts";
 import { createSafeFetch } from "../clients/safeFetch.ts";
-import type { Config } from "../config.ts";
+import { type Config, ownOrigin } from "../config.ts";
 import { createMediaTools } from "../media/ffmpeg.ts";
 import type { Metrics } from "../metrics.ts";
 import { createObjectStore } from "../storage/index.ts";
@@ -24,7 +24,7 @@ export async function buildActivities(
 ): Promise<BuiltActivities> {
   const { apiUrl, apiKey = "", timeoutMs } = config.comput3;
   const safeFetch = createSafeFetch({ trustedOrigins: config.trustedOrigins });
-  const store = createObjectStore(config.storage, config.api.publicUrl ?? `http://127.0.0.1:${config.api.port}`);
+  const store = createObjectStore(config.storage, config.api.publicUrl ?? ownOrigin(config.api));
   await store.ensureReady();
   await sweepTempFolders(config);
   await checkPortraitGraph(config.portrait);

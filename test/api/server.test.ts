@@ -1,7 +1,11 @@
 import assert from "node:assert/strict";
 import { once } from "node:events";
+import type { IncomingMessage } from "node:http";
+import { get } from "node:https";
 import { connect } from "node:net";
+import { text } from "node:stream/consumers";
 import { Hono } from "hono";
+import { generate } from "selfsigned";
 import type { ApiEnv } from "../../src/api/context.ts";
 import { listen } from "../../src/api/server.ts";
 import { loadConfig } from "../../src/config.ts";
@@ -61,5 +65,18 @@ describe("listen", () => {
     const port = Number(new URL(server.url).port);
     await assert.rejects(listen(new Hono<ApiEnv>(), { ...api, port }, log), new RegExp(`EADDRINUSE.*${port}`));
     await server.close(50);
+  });
+
+  it("speaks HTTPS with a certificate and its key", async () => {
+    const { cert, private: key } = await generate([{ name: "commonName", value: "127.0.0.1" }]);
+    const app = new Hono<ApiEnv>().get("/", (c) => c.text(new URL(c.req.url).protocol));
+    const server = await listen(app, { ...api, tls: { cert, key } }, log);
+    try {
+      assert.match(server.url, /^https:/);
+      const [response] = (await once(get(server.url, { rejectUnauthorized: false }), "response")) as [IncomingMessage];
+      assert.equal(await text(response), "https:");
+    } finally {
+      await server.close(50);
+    }
   });
 });
