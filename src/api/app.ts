@@ -13,6 +13,7 @@ import { createReadPool } from "./poolStatus.ts";
 import { codecRoutes } from "./routes/codec.ts";
 import { deliveryRoutes } from "./routes/deliveries.ts";
 import { eventRoutes } from "./routes/events.ts";
+import { docsRoutes } from "./routes/docs.ts";
 import { fileRoutes } from "./routes/files.ts";
 import { gpuRoutes } from "./routes/gpus.ts";
 import { jobRoutes } from "./routes/jobs.ts";
@@ -56,6 +57,7 @@ export function createApp(deps: ApiDeps): Hono<ApiEnv> {
 
   mount(operationsRoutes(deps));
   mount(fileRoutes(deps));
+  mount(docsRoutes(deps));
 
   // Whatever is mounted from here on needs a key.
   app.use(authenticate(deps));

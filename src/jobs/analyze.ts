@@ -1,5 +1,5 @@
 import { z } from "zod";
-import { httpUrl } from "./fields.ts";
+import { httpUrl, someText } from "./fields.ts";
 import { type SubmissionDefaults, submissionFields } from "./submission.ts";
 
 /** What a vision model is asked about a picture. */
@@ -16,8 +16,8 @@ export function analyzeSchema(options: SubmissionDefaults & { maxTextChars: numb
   return z
     .object({
       ...submissionFields(options),
-      image_url: httpUrl,
-      prompt: z.string().trim().min(1).max(options.maxTextChars).default(DEFAULT_PROMPT),
+      image_url: httpUrl.describe("The picture"),
+      prompt: someText.trim().max(options.maxTextChars).default(DEFAULT_PROMPT).describe("What is asked about it"),
       model: z.enum(options.models).default(options.models[0] ?? ""),
     })
     .transform((body) => {

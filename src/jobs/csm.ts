@@ -9,13 +9,14 @@ export function csmSchema(options: SubmissionDefaults & { maxTextChars: number }
     .object({
       ...submissionFields(options),
       ...speechFields,
-      audio_url: httpUrl.optional(),
-      audio_text: speechFields.reference_text,
+      audio_url: httpUrl.optional().describe("Older name of `reference_audio_url`; without `voice` it makes a clone"),
+      audio_text: speechFields.reference_text.describe("Older name of `reference_text`"),
     })
     .superRefine((body, context) => {
       const problem = (field: string, message: string) => context.addIssue({ code: "custom", path: [field], message });
       if (body.text === undefined && body.monologue === undefined) problem("text", "text or monologue is required");
       checkSpeech(body, options.maxTextChars, problem);
     })
+    .meta({ oneOf: [{ required: ["text"] }, { required: ["monologue"] }] })
     .transform((body) => ({ ...body, input: toSpeech(body) }));
 }

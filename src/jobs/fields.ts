@@ -9,9 +9,13 @@ function numeric(value: unknown): unknown {
   return value;
 }
 
+/** What a client may send for a number. */
+type Numeric = number | string;
+
 /** A number between `min` and `max`, inclusive. */
 export function decimal(min: number, max: number, initial: number) {
-  return z.preprocess(numeric, z.number().min(min).max(max)).default(initial);
+  const number = z.number().min(min).max(max);
+  return z.preprocess<unknown, typeof number, Numeric>(numeric, number).prefault(initial);
 }
 
 /** A whole number between `min` and `max`, inclusive; a fraction is cut off, as the original did. */
@@ -20,8 +24,12 @@ export function integer(min: number, max: number, initial: number) {
     const number = numeric(value);
     return typeof number === "number" ? Math.trunc(number) : number;
   };
-  return z.preprocess(truncated, z.number().int().min(min).max(max)).default(initial);
+  const whole = z.number().int().min(min).max(max);
+  return z.preprocess<unknown, typeof whole, Numeric>(truncated, whole).prefault(initial);
 }
 
 /** An absolute http(s) URL. Which addresses it may lead to is checked where it is used. */
 export const httpUrl = z.url({ protocol: /^https?$/, error: "must be an http(s) URL" }).max(2048);
+
+/** Text with something in it. */
+export const someText = z.string().regex(/\S/, { error: "must not be empty" });

@@ -30,14 +30,15 @@ export function lipsyncSchema(options: SubmissionDefaults & { localPaths: boolea
   return z
     .object({
       ...submissionFields(options),
-      video_url: httpUrl.optional(),
-      image_url: httpUrl.optional(),
-      audio_url: httpUrl.optional(),
-      video_path: path.optional(),
-      image_path: path.optional(),
-      audio_path: path.optional(),
-      version: z.enum(versions).default("v15"),
+      video_url: httpUrl.optional().describe("The video whose lips are to follow"),
+      image_url: httpUrl.optional().describe("A picture instead of a video"),
+      audio_url: httpUrl.optional().describe("The sound that they follow: a recording, or a video"),
+      video_path: path.optional().describe("Instead of `video_url`: a file in the folder that the operator has opened"),
+      image_path: path.optional().describe("Instead of `image_url`, likewise"),
+      audio_path: path.optional().describe("Instead of `audio_url`, likewise"),
+      version: z.enum(versions).default("v15").describe("Of MuseTalk"),
     })
+    .meta({ allOf: [oneOf(["video", "image"], options.localPaths), oneOf(["audio"], options.localPaths)] })
     .transform((body, context) => {
       const problem = (field: string, message: string) => context.addIssue({ code: "custom", path: [field], message });
       for (const kind of kinds) {
@@ -56,6 +57,12 @@ export function lipsyncSchema(options: SubmissionDefaults & { localPaths: boolea
       const input: LipsyncInput = { face: { kind, source: face }, audio, version: body.version };
       return { ...body, input };
     });
+}
+
+/** In JSON Schema: what the transformation checks. */
+function oneOf(wanted: Kind[], localPaths: boolean) {
+  const ways = localPaths ? ["url", "path"] : ["url"];
+  return { oneOf: wanted.flatMap((kind) => ways.map((way) => ({ required: [`${kind}_${way}`] }))) };
 }
 
 function sourceOf(body: Sources, kind: Kind): Source | undefined {

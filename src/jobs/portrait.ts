@@ -15,8 +15,10 @@ export function portraitSchema(options: SubmissionDefaults & { maxTextChars: num
     .object({
       ...submissionFields(options),
       ...speechFields,
-      image_url: httpUrl,
-      audio_url: httpUrl.optional(),
+      image_url: httpUrl.describe("The picture that is to speak"),
+      audio_url: httpUrl
+        .optional()
+        .describe("What it says: a recording, or a video, whose sound is used; wins over `text` and `monologue`"),
     })
     .superRefine(({ audio_url: audioUrl, ...body }, context) => {
       if (audioUrl !== undefined) return;
@@ -29,7 +31,7 @@ export function portraitSchema(options: SubmissionDefaults & { maxTextChars: num
       const input: PortraitInput = { imageUrl, sound };
       return { ...body, input };
     });
-  return z.preprocess(withoutUnspoken, body);
+  return z.preprocess<unknown, typeof body, z.input<typeof body>>(withoutUnspoken, body);
 }
 
 const speechFieldNames = new Set(Object.keys(speechFields));

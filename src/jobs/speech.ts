@@ -1,5 +1,5 @@
 import { z } from "zod";
-import { decimal, httpUrl, integer } from "./fields.ts";
+import { decimal, httpUrl, integer, someText } from "./fields.ts";
 
 /** The voices of the CSM model, in the API's words. */
 const voices = ["random", "conversational_a", "conversational_b", "clone"] as const;
@@ -34,19 +34,25 @@ const MAX_ITEMS = 200;
 /** The model refuses a temperature below this one, the original API does not. */
 const LOWEST_MODEL_TEMPERATURE = 0.1;
 
-const item = z.string().refine((text) => text.trim() !== "", { error: "must not be empty" });
-
 /** The fields of everything that speaks. */
 export const speechFields = {
-  text: item.optional(),
-  monologue: z.array(item).min(1, { error: "must not be empty" }).max(MAX_ITEMS).optional(),
-  voice: z.enum([...voices, "random_voice"]).optional(),
-  reference_audio_url: httpUrl.optional(),
-  reference_text: item.optional(),
+  text: someText.optional().describe("What is spoken; split into sentences where the model would cut it off"),
+  monologue: z
+    .array(someText)
+    .min(1, { error: "must not be empty" })
+    .max(MAX_ITEMS)
+    .optional()
+    .describe("What is spoken, item by item; instead of `text`"),
+  voice: z
+    .enum([...voices, "random_voice"])
+    .optional()
+    .describe("`random` when left out; `random_voice` is an older name of it; `clone` needs a reference"),
+  reference_audio_url: httpUrl.optional().describe("A recording of the voice to clone"),
+  reference_text: someText.optional().describe("What is said in the recording"),
   temperature: decimal(0, 2, 0.9),
   topk: integer(1, 100, 50),
-  max_audio_length: integer(1000, 30_000, 10_000),
-  pause_duration: integer(0, 500, 150),
+  max_audio_length: integer(1000, 30_000, 10_000).describe("Milliseconds, of each item"),
+  pause_duration: integer(0, 500, 150).describe("Milliseconds, between two items"),
 };
 
 interface SpeechBody {

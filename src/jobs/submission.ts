@@ -28,12 +28,14 @@ export interface SubmissionDefaults {
 /** The fields that every submission has, whatever its type. */
 export function submissionFields(defaults: SubmissionDefaults) {
   return {
-    notify_url: httpUrl.optional(),
-    /** Seconds, from the moment processing starts. */
-    max_time: integer(60, 7200, defaults.maxTimeSeconds),
-    /** Seconds, from the submission. */
-    complete_in: integer(60, 86_400, defaults.completeInSeconds),
+    notify_url: httpUrl.optional().describe("Where the webhook goes when the job ends; a public address"),
+    max_time: integer(60, 7200, defaults.maxTimeSeconds).describe(
+      "Seconds, from the moment processing starts; the operator may set a lower ceiling",
+    ),
+    complete_in: integer(60, 86_400, defaults.completeInSeconds).describe("Seconds, from the submission"),
     priority: z.enum(priorities).default("normal"),
-    metadata: metadata.optional(),
+    metadata: metadata
+      .optional()
+      .describe(`Given back in the job document and the webhook; at most ${MAX_METADATA_BYTES} bytes of JSON`),
   };
 }

@@ -21,10 +21,15 @@ export function whisperSchema(options: SubmissionDefaults) {
   return z
     .object({
       ...submissionFields(options),
-      audio_url: httpUrl,
+      audio_url: httpUrl.describe("A recording, or a video, whose sound is used"),
       model: z.enum(models).default("medium"),
-      task: z.enum(tasks).default("transcribe"),
-      language: z.string().trim().max(MAX_LANGUAGE_CHARS).default(""),
+      task: z.enum(tasks).default("transcribe").describe("`translate`: into English"),
+      language: z
+        .string()
+        .trim()
+        .max(MAX_LANGUAGE_CHARS)
+        .default("")
+        .describe("A code that the model knows, such as `en`; empty: it finds out"),
     })
     .transform((body) => {
       const { audio_url: audioUrl, model, task, language } = body;

@@ -29,7 +29,8 @@ export function fileRoutes({ store }: ApiDeps) {
   });
 }
 
-function servesLinks(store: ObjectStore): store is FilesystemStore {
+/** Whether the links to stored files lead here. */
+export function servesLinks(store: ObjectStore): store is FilesystemStore {
   return "linkSecret" in store;
 }
 

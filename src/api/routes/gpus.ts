@@ -14,7 +14,8 @@ import { temporalCall } from "../temporalCall.ts";
 
 const DAY_MS = 86_400_000;
 const MANAGERS = "WorkflowType = 'gpuManager' AND ExecutionStatus = 'Running'";
-const drainSchema = z.object({ now: z.boolean().default(false), reason: z.string().min(1).max(200).optional() });
+/** The body of `POST /gpus/{id}/drain`. */
+export const drainSchema = z.object({ now: z.boolean().default(false), reason: z.string().min(1).max(200).optional() });
 const gpuId = /^gpu-[A-Za-z0-9_.:-]+-\d+$/;
 
 /** The instances: what they do and what they cost. */

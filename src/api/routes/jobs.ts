@@ -13,7 +13,8 @@ import { readJob } from "../readJob.ts";
 
 const MAX_ERROR_CHARS = 1000;
 
-const markSchema = z.object({
+/** The body of `POST /job/{id}`. */
+export const markSchema = z.object({
   status: z.enum(requestableStates),
   error: z.string().max(MAX_ERROR_CHARS).optional(),
   remove_data: z.boolean().default(false),

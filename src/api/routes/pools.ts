@@ -13,7 +13,8 @@ import { temporalCall } from "../temporalCall.ts";
 
 const MAX_INSTANCES = 1000;
 const limit = z.number().int().min(0).max(MAX_INSTANCES);
-const resizeSchema = z
+/** The body of `PATCH /pools/{type}`. */
+export const resizeSchema = z
   .object({ min: limit.optional(), max: limit.optional(), paused: z.boolean().optional() })
   .refine((body) => Object.values(body).some((value) => value !== undefined), {
     error: "give at least one of min, max and paused",

@@ -1,11 +1,6 @@
 import { type Context, Hono } from "hono";
 import type { z } from "zod";
-import { analyzeSchema } from "../../jobs/analyze.ts";
-import { csmSchema } from "../../jobs/csm.ts";
 import type { JobInputs, JobSpec, JobType } from "../../jobs/job.ts";
-import { lipsyncSchema } from "../../jobs/lipsync.ts";
-import { portraitSchema } from "../../jobs/portrait.ts";
-import { whisperSchema } from "../../jobs/whisper.ts";
 import { createAdmission } from "../admission.ts";
 import { readBody } from "../body.ts";
 import type { ApiDeps, ApiEnv } from "../context.ts";
@@ -14,6 +9,7 @@ import { idempotentJob, submitOnce } from "../idempotency.ts";
 import type { WatchJob } from "../jobWatch.ts";
 import { limitSubmissions } from "../middleware/rateLimit.ts";
 import { documentAfter, preferredWaitSeconds } from "../preferredWait.ts";
+import { submissionSchemas } from "../submissionSchemas.ts";
 import { acceptJob, type Submission, submitJob } from "../submitJob.ts";
 
 /** Where the models of the media nodes run. */
@@ -21,14 +17,10 @@ const MEDIA_POOL = "media:fast";
 
 /** A route per kind of job. */
 export function submissionRoutes(deps: ApiDeps, watchJob: WatchJob) {
-  const { jobs, portrait, vision, inputs, modal, api } = deps.config;
+  const { vision, modal, api } = deps.config;
   const admit = createAdmission(deps);
   const limit = limitSubmissions(deps);
-  const defaults = {
-    maxTimeSeconds: jobs.defaultMaxTimeSeconds,
-    completeInSeconds: jobs.defaultCompleteInSeconds,
-    maxTextChars: jobs.maxTextChars,
-  };
+  const schemas = submissionSchemas(deps.config);
 
   async function accept<T extends JobType>(
     c: Context<ApiEnv>,
@@ -65,17 +57,16 @@ export function submissionRoutes(deps: ApiDeps, watchJob: WatchJob) {
     return new Hono<ApiEnv>().post(path, limit, (c) => accept(c, type, schema, { gpuType, answer }));
   }
 
-  const lipsync = lipsyncSchema({ ...defaults, localPaths: inputs.allowLocalPaths !== undefined });
   return new Hono<ApiEnv>()
-    .route("/", post("/csm", "csm", MEDIA_POOL, csmSchema(defaults)))
-    .route("/", post("/whisper", "whisper", MEDIA_POOL, whisperSchema(defaults)))
-    .route("/", post("/portrait", "portrait", MEDIA_POOL, portraitSchema({ ...defaults, greeting: portrait.greeting })))
-    .route("/", post("/analyze", "analyze", vision.pool, analyzeSchema({ ...defaults, models: vision.models })))
+    .route("/", post("/csm", "csm", MEDIA_POOL, schemas.csm))
+    .route("/", post("/whisper", "whisper", MEDIA_POOL, schemas.whisper))
+    .route("/", post("/portrait", "portrait", MEDIA_POOL, schemas.portrait))
+    .route("/", post("/analyze", "analyze", vision.pool, schemas.analyze))
     .post("/jobs", limit, async (c) => {
       if (modal === undefined) {
         const message = "Lip-sync is not configured here: it needs MODAL_TOKEN_ID and MODAL_TOKEN_SECRET";
         throw new HttpError(503, "lip_sync_not_configured", message);
       }
-      return await accept(c, "lipsync", lipsync, { answer: (id) => ({ job_id: id, status: "submitted" }) });
+      return await accept(c, "lipsync", schemas.lipsync, { answer: (id) => ({ job_id: id, status: "submitted" }) });
     });
 }

@@ -1,0 +1,121 @@
+import { z } from "zod";
+import type { Config } from "../../config.ts";
+import type { Answer, Operation, Parameter } from "./operation.ts";
+import { gpuOperations } from "./operations/gpus.ts";
+import { jobOperations } from "./operations/jobs.ts";
+import { fileOperation, serviceOperations } from "./operations/service.ts";
+import { submissionOperations } from "./operations/submissions.ts";
+import { type SchemaName, schemasOf } from "./schemas.ts";
+import { webhooks } from "./webhooks.ts";
+
+const DESCRIPTION = `Text, sound and pictures in; speech, transcripts, talking portraits, descriptions and lip-synced videos out.
+
+A submission is answered with the id of a job. Ask for its status until it has ended, or let a webhook tell you; then fetch
+the result. Unknown fields are ignored; numbers may be strings, and fractions of whole numbers are cut off.`;
+
+/** The API as an OpenAPI 3.1 document: its schemas are made from those that validate, with this service's defaults. */
+export function openApiDocument(config: Config, { servesFiles }: { servesFiles: boolean }) {
+  const operations = [
+    ...submissionOperations,
+    ...jobOperations,
+    ...(servesFiles ? [fileOperation] : []),
+    ...gpuOperations,
+    ...serviceOperations,
+  ];
+  return {
+    openapi: "3.1.1",
+    info: { title: "c3-render", version: "v0", description: DESCRIPTION, license: { name: "MIT", identifier: "MIT" } },
+    // Relative to the document, which is served under each base path.
+    servers: [{ url: "." }],
+    security: [{ key: [] }, { bearer: [] }],
+    tags: ["Submissions", "Jobs", "Operations", "Service"].map((name) => ({ name })),
+    paths: pathsOf(operations),
+    webhooks,
+    components: {
+      schemas: jsonSchemas(config),
+      securitySchemes: {
+        key: { type: "apiKey", in: "header", name: "X-C3-RENDER-KEY" },
+        bearer: { type: "http", scheme: "bearer" },
+      },
+    },
+  };
+}
+
+function pathsOf(operations: readonly Operation[]) {
+  const paths: Record<string, Record<string, object>> = {};
+  for (const operation of operations) {
+    paths[operation.path] = { ...paths[operation.path], [operation.method]: operationObject(operation) };
+  }
+  return paths;
+}
+
+function operationObject({ operationId, tag, summary, description, open, parameters, body, answers }: Operation) {
+  return {
+    operationId,
+    tags: [tag],
+    summary,
+    ...(description !== undefined && { description }),
+    ...(open && { security: [] }),
+    ...(parameters && { parameters: parameters.map(parameterObject) }),
+    ...(body && {
+      requestBody: {
+        required: body.optional !== true,
+        content: { "application/json": { schema: reference(body.schema), examples: examplesOf(body.examples) } },
+      },
+    }),
+    responses: Object.fromEntries(Object.entries(answers).map(([status, answer]) => [status, responseObject(answer)])),
+  };
+}
+
+function parameterObject(parameter: Parameter) {
+  return { ...parameter, required: parameter.in === "path" };
+}
+
+function examplesOf(examples: Record<string, object>) {
+  return Object.fromEntries(Object.entries(examples).map(([name, value]) => [name, { value }]));
+}
+
+function responseObject({ description, schema, codes, mediaType, example, headers = {} }: Answer) {
+  const all = { "X-Request-Id": "The request's own, or a new one", ...headers };
+  return {
+    description: codes === undefined ? description : `${description}: ${codes.map((code) => `\`${code}\``).join(", ")}`,
+    headers: Object.fromEntries(
+      Object.entries(all).map(([name, says]) => [
+        name,
+        { description: says, required: true, schema: { type: "string" } },
+      ]),
+    ),
+    ...(mediaType !== undefined && { content: { [mediaType]: {} } }),
+    ...(schema !== undefined && {
+      content: { "application/json": { schema: withCodes(reference(schema), codes), ...(example && { example }) } },
+    }),
+  };
+}
+
+function reference(name: SchemaName) {
+  return { $ref: `#/components/schemas/${name}` };
+}
+
+function withCodes(schema: { $ref: string }, codes: string[] | undefined) {
+  return codes === undefined ? schema : { ...schema, properties: { code: { enum: codes } } };
+}
+
+function jsonSchemas(config: Config) {
+  const registry = z.registry<{ id: string }>();
+  for (const [id, schema] of Object.entries(schemasOf(config))) registry.add(schema, { id });
+  const { schemas } = z.toJSONSchema(registry, {
+    io: "input",
+    uri: (id) => `#/components/schemas/${id}`,
+    override: ({ jsonSchema }) => {
+      // Nothing that a caller could use: it is there to be refused with a sentence.
+      for (const [name, property] of Object.entries(jsonSchema.properties ?? {})) {
+        if (typeof property === "object" && property.not !== undefined) delete jsonSchema.properties?.[name];
+      }
+      // The keys of JSON are strings.
+      delete jsonSchema.propertyNames;
+    },
+  });
+  return Object.fromEntries(
+    Object.entries(schemas).map(([name, { $schema: _dialect, $id: _uri, ...schema }]) => [name, schema]),
+  );
+}

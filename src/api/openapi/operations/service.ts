@@ -1,0 +1,108 @@
+import { type Operation, refusal } from "../operation.ts";
+
+export const serviceOperations: Operation[] = [
+  {
+    method: "get",
+    path: "/",
+    operationId: "readRoot",
+    tag: "Service",
+    summary: "Whether the API runs",
+    open: true,
+    answers: {
+      200: {
+        description: "It does",
+        schema: "Running",
+        example: { status: "C3 Render API is running", timestamp: "2026-11-21T10:00:00.000Z" },
+      },
+    },
+  },
+  {
+    method: "get",
+    path: "/healthz",
+    operationId: "readHealth",
+    tag: "Service",
+    summary: "Whether the process is well",
+    open: true,
+    answers: { 200: { description: "It is", schema: "Ok", example: { status: "ok" } } },
+  },
+  {
+    method: "get",
+    path: "/readyz",
+    operationId: "readReadiness",
+    tag: "Service",
+    summary: "Whether jobs would be done",
+    description: "Temporal and the object store can be reached, and workers poll.",
+    open: true,
+    answers: {
+      200: { description: "They would", schema: "Ok", example: { status: "ok" } },
+      503: {
+        ...refusal("Something is missing", ["not_ready"], "NotReady"),
+        headers: { "Retry-After": "Seconds to wait" },
+      },
+    },
+  },
+  {
+    method: "get",
+    path: "/openapi.json",
+    operationId: "readDocument",
+    tag: "Service",
+    summary: "This document",
+    open: true,
+    answers: { 200: { description: "OpenAPI 3.1", schema: "Document" } },
+  },
+  {
+    method: "get",
+    path: "/docs",
+    operationId: "readDocs",
+    tag: "Service",
+    summary: "This document as a page",
+    open: true,
+    answers: { 200: { description: "The page", mediaType: "text/html" } },
+  },
+  {
+    method: "get",
+    path: "/docs/{file}",
+    operationId: "readDocsFile",
+    tag: "Service",
+    summary: "What the page is made of",
+    open: true,
+    parameters: [
+      {
+        name: "file",
+        in: "path",
+        description: "The file's name",
+        schema: { type: "string" },
+        example: "swagger-ui.css",
+      },
+    ],
+    answers: { 200: { description: "The file", mediaType: "*/*" } },
+  },
+];
+
+/** Where the object store is a folder, and the API serves the links to it. */
+export const fileOperation: Operation = {
+  method: "get",
+  path: "/files/{key}",
+  operationId: "readFile",
+  tag: "Jobs",
+  summary: "A file, by a signed link",
+  description: "Made by other answers, not by hand. Parts can be asked for with `Range`.",
+  open: true,
+  parameters: [
+    { name: "key", in: "path", description: "Where it is stored; has slashes", schema: { type: "string" } },
+    { name: "expires", in: "query", description: "Of the link", schema: { type: "string" } },
+    { name: "signature", in: "query", description: "Of the link", schema: { type: "string" } },
+    { name: "download", in: "query", description: "The name that it is saved by", schema: { type: "string" } },
+    { name: "Range", in: "header", description: "Bytes (RFC 9110)", schema: { type: "string" }, example: "bytes=0-99" },
+  ],
+  answers: {
+    200: { description: "All of it", mediaType: "*/*" },
+    206: { description: "A part", mediaType: "*/*", headers: { "Content-Range": "Which part" } },
+    403: refusal("The link has expired or was changed", ["link_expired", "invalid_link"]),
+    404: refusal("There is no such file", ["file_not_found"]),
+    416: {
+      ...refusal("The file has no such part", ["range_not_satisfiable"]),
+      headers: { "Content-Range": "How long it is" },
+    },
+  },
+};

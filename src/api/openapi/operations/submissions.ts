@@ -1,0 +1,145 @@
+import { type Answer, bodyAnswers, ID, keyAnswers, type Operation, refusal, temporalAnswers } from "../operation.ts";
+
+const location = { Location: "The path of the job's document" };
+const answers: Record<number, Answer> = {
+  ...keyAnswers,
+  ...bodyAnswers,
+  ...temporalAnswers,
+  200: {
+    description: "The job is accepted",
+    schema: "Submitted",
+    headers: location,
+    example: { id: ID, status: "queued" },
+  },
+};
+
+export const submissionOperations: Operation[] = [
+  {
+    method: "post",
+    path: "/csm",
+    operationId: "submitSpeech",
+    tag: "Submissions",
+    summary: "Text to speech",
+    description: "The result is an MP3.",
+    body: {
+      schema: "SpeechSubmission",
+      examples: {
+        text: { text: "Hello from c3-render.", voice: "conversational_a" },
+        "every option": {
+          monologue: ["First this.", "Then that."],
+          voice: "conversational_b",
+          temperature: 0.8,
+          topk: 40,
+          max_audio_length: 8000,
+          pause_duration: 300,
+          max_time: 600,
+          complete_in: 1800,
+          priority: "high",
+          notify_url: "https://example.com/hook",
+          metadata: { order: 7 },
+        },
+        "a voice of one's own": {
+          text: "Now in another voice.",
+          voice: "clone",
+          reference_audio_url: "https://example.com/voice.wav",
+          reference_text: "This is the voice that you are asked to speak with.",
+        },
+        "the older names": {
+          text: "Now in another voice.",
+          audio_url: "https://example.com/voice.wav",
+          audio_text: "This is the voice that you are asked to speak with.",
+        },
+      },
+    },
+    answers,
+  },
+  {
+    method: "post",
+    path: "/whisper",
+    operationId: "submitTranscript",
+    tag: "Submissions",
+    summary: "Speech to text",
+    description: "The result is a text; the job document also lists it as JSON, SRT, VTT, TSV and HTML.",
+    body: {
+      schema: "TranscriptSubmission",
+      examples: {
+        recording: { audio_url: "https://example.com/voice.wav" },
+        "into English": {
+          audio_url: "https://example.com/clip.mp4",
+          model: "large-v3",
+          task: "translate",
+          language: "de",
+        },
+      },
+    },
+    answers,
+  },
+  {
+    method: "post",
+    path: "/portrait",
+    operationId: "submitPortrait",
+    tag: "Submissions",
+    summary: "A picture that speaks",
+    description:
+      "It says the recording of `audio_url`, or a text in the fields of `/csm`, or a greeting. The result is an MP4.",
+    body: {
+      schema: "PortraitSubmission",
+      examples: {
+        recording: { image_url: "https://example.com/portrait.jpg", audio_url: "https://example.com/voice.wav" },
+        text: {
+          image_url: "https://example.com/portrait.jpg",
+          text: "Good morning. I am a picture that speaks.",
+          voice: "conversational_b",
+        },
+      },
+    },
+    answers,
+  },
+  {
+    method: "post",
+    path: "/analyze",
+    operationId: "submitAnalysis",
+    tag: "Submissions",
+    summary: "What is in a picture",
+    description: "The result is a text.",
+    body: {
+      schema: "AnalysisSubmission",
+      examples: {
+        question: { image_url: "https://example.com/portrait.jpg", prompt: "What is in this picture?" },
+      },
+    },
+    answers,
+  },
+  {
+    method: "post",
+    path: "/jobs",
+    operationId: "submitLipsync",
+    tag: "Submissions",
+    summary: "Lips that follow a recording",
+    description: "Runs on Modal. The result is an MP4. The answer, and the job's status, have words of their own.",
+    body: {
+      schema: "LipsyncSubmission",
+      examples: {
+        video: {
+          video_url: "https://example.com/clip.mp4",
+          audio_url: "https://example.com/voice.wav",
+          version: "v15",
+        },
+        picture: { image_url: "https://example.com/portrait.jpg", audio_url: "https://example.com/voice.wav" },
+      },
+    },
+    answers: {
+      ...answers,
+      200: {
+        description: "The job is accepted",
+        schema: "LipsyncSubmitted",
+        headers: location,
+        example: { job_id: ID, status: "submitted" },
+      },
+      503: refusal("Temporal cannot be reached, or lip-sync is not configured here", [
+        "temporal_unavailable",
+        "lip_sync_not_configured",
+      ]),
+    },
+  },
+];

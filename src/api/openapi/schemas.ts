@@ -1,0 +1,53 @@
+import type { Config } from "../../config.ts";
+import { drainSchema } from "../routes/gpus.ts";
+import { markSchema } from "../routes/jobs.ts";
+import { resizeSchema } from "../routes/pools.ts";
+import { submissionSchemas } from "../submissionSchemas.ts";
+import { errorSchema, notCompletedSchema, notReadySchema } from "./schemas/errors.ts";
+import { drainedSchema, gpusSchema, poolSchema, poolsSchema } from "./schemas/gpus.ts";
+import {
+  jobSchema,
+  lipsyncResultSchema,
+  lipsyncSubmittedSchema,
+  markedSchema,
+  resultSchema,
+  statusSchema,
+  submittedSchema,
+  webhookSchema,
+} from "./schemas/jobs.ts";
+import { documentSchema, okSchema, runningSchema } from "./schemas/service.ts";
+
+/** Every schema of the document, by the name that it has there. Those of requests are the ones that validate. */
+export function schemasOf(config: Config) {
+  const { csm, whisper, portrait, analyze, lipsync } = submissionSchemas(config);
+  return {
+    SpeechSubmission: csm,
+    TranscriptSubmission: whisper,
+    PortraitSubmission: portrait,
+    AnalysisSubmission: analyze,
+    LipsyncSubmission: lipsync,
+    Mark: markSchema,
+    Drain: drainSchema,
+    Resize: resizeSchema,
+    Submitted: submittedSchema,
+    LipsyncSubmitted: lipsyncSubmittedSchema,
+    Status: statusSchema,
+    Result: resultSchema,
+    LipsyncResult: lipsyncResultSchema,
+    Job: jobSchema,
+    Marked: markedSchema,
+    Gpus: gpusSchema,
+    Drained: drainedSchema,
+    Pool: poolSchema,
+    Pools: poolsSchema,
+    Running: runningSchema,
+    Ok: okSchema,
+    Document: documentSchema,
+    Webhook: webhookSchema,
+    Error: errorSchema,
+    NotCompleted: notCompletedSchema,
+    NotReady: notReadySchema,
+  };
+}
+
+export type SchemaName = keyof ReturnType<typeof schemasOf>;

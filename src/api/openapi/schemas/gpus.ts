@@ -1,0 +1,71 @@
+import { z } from "zod";
+import { waitingReasons } from "../../../gpus/types.ts";
+import { jobId, time } from "./common.ts";
+
+const gpuState = z.enum(["launching", "starting", "idle", "leased", "draining", "stopping", "stopped", "lost"]);
+
+const seconds = z
+  .object({ paid: z.number(), boot: z.number(), busy: z.number(), idle: z.number() })
+  .describe("Boot, busy and idle add up to what is paid");
+
+const money = z.number().optional().describe("Absent where no rate is known");
+
+const gpu = z.object({
+  id: z.string(),
+  type: z.string(),
+  state: gpuState,
+  since: time,
+  kept: z.boolean().optional().describe("It is kept warm"),
+  reason: z.string().optional().describe("Why it stops or was lost"),
+  node: z.string().optional(),
+  workload: z.string().optional().describe("The provider's id"),
+  job: jobId.optional(),
+  started_at: time,
+  expires_at: time,
+  seconds: seconds.optional(),
+  jobs: z.int(),
+  cost: money,
+});
+
+const ledgerEntry = z.object({
+  workload: z.string(),
+  gpuId: z.string(),
+  type: z.string(),
+  node: z.string(),
+  paidFrom: time,
+  stoppedAt: time,
+  paidSeconds: z.number(),
+  bootSeconds: z.number(),
+  busySeconds: z.number(),
+  idleSeconds: z.number(),
+  jobs: z.int(),
+  ratePerHour: money,
+  cost: money,
+  refundAmount: money,
+});
+
+export const gpusSchema = z.object({
+  gpus: z.array(gpu),
+  last_24_hours: z.object({ instances: z.int(), jobs: z.int(), seconds, cost: money, refunded: z.number() }),
+  stopped: z.array(ledgerEntry).describe("Since yesterday, the latest first"),
+});
+
+export const drainedSchema = z.object({ message: z.string() });
+
+export const poolSchema = z.object({
+  type: z.string(),
+  limits: z.object({ min: z.int(), max: z.int() }),
+  paused: z.boolean(),
+  rate: money.describe("Money per hour of an instance"),
+  queue: z.array(
+    z.object({
+      id: jobId,
+      position: z.int(),
+      eta_seconds: z.number().optional(),
+      waiting_for: z.enum(waitingReasons),
+    }),
+  ),
+  gpus: z.array(z.object({ id: z.string(), state: gpuState, job: jobId.optional() })),
+});
+
+export const poolsSchema = z.object({ pools: z.array(poolSchema) });

@@ -1,0 +1,53 @@
+import { createRequire } from "node:module";
+import { dirname } from "node:path";
+import { serveStatic } from "@hono/node-server/serve-static";
+import { Hono } from "hono";
+import { html } from "hono/html";
+import type { ApiDeps, ApiEnv } from "../context.ts";
+import { openApiDocument } from "../openapi/document.ts";
+import { servesLinks } from "./files.ts";
+
+/** The page is made of our own files only; the small pictures are inside of its style sheet. */
+const CONTENT_SECURITY_POLICY = [
+  "default-src 'none'",
+  "script-src 'self'",
+  "style-src 'self'",
+  "img-src 'self' data:",
+  "connect-src 'self'",
+  "base-uri 'none'",
+  "form-action 'none'",
+  "frame-ancestors 'none'",
+].join("; ");
+
+/** The links are relative: the page is served under each base path, and perhaps under another one by a proxy. */
+const page = html`<!doctype html>
+<html lang="en">
+  <head>
+    <meta charset="utf-8" />
+    <meta name="viewport" content="width=device-width, initial-scale=1" />
+    <title>c3-render</title>
+    <link rel="stylesheet" href="docs/swagger-ui.css" />
+    <link rel="icon" href="docs/favicon-32x32.png" />
+  </head>
+  <body>
+    <div id="page"></div>
+    <script src="docs/swagger-ui-bundle.js"></script>
+    <script src="docs/start.js"></script>
+  </body>
+</html>`;
+
+const start = `SwaggerUIBundle({ url: "openapi.json", dom_id: "#page", deepLinking: true, tryItOutEnabled: true });`;
+
+/** What the API can do, for programs and for people; open to everybody. */
+export function docsRoutes({ config, store }: Pick<ApiDeps, "config" | "store">) {
+  const document = openApiDocument(config, { servesFiles: servesLinks(store) });
+  const root = dirname(createRequire(import.meta.url).resolve("swagger-ui-dist/package.json"));
+  const asset = serveStatic<ApiEnv>({ root, rewriteRequestPath: (path) => path.slice(path.lastIndexOf("/")) });
+  return new Hono<ApiEnv>()
+    .get("/openapi.json", (c) => c.json(document))
+    .get("/docs", (c) => c.html(page, 200, { "Content-Security-Policy": CONTENT_SECURITY_POLICY }))
+    .get("/docs/:file{start\\.js|swagger-ui\\.css|swagger-ui-bundle\\.js|favicon-32x32\\.png}", async (c, next) => {
+      if (c.req.param("file") !== "start.js") return await asset(c, next);
+      return c.body(start, 200, { "Content-Type": "text/javascript" });
+    });
+}
