@@ -30,7 +30,8 @@ export function createApp(deps: ApiDeps): Hono<ApiEnv> {
   const { log, metrics } = deps;
   const readPool = createReadPool(deps);
   const watchJob = createWatchJob(deps);
-  const app = new Hono<ApiEnv>();
+  // Under a base path, `/` ends with a slash, too.
+  const app = new Hono<ApiEnv>({ strict: false });
   const mount = (routes: Hono<ApiEnv>) => {
     for (const path of BASE_PATHS) app.route(path, routes);
   };

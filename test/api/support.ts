@@ -20,6 +20,7 @@ export const KEY = "test-key-1234";
 const noLimits = { RATE_LIMIT: "1000000" };
 
 export interface TestApi {
+  app: ReturnType<typeof createApp>;
   url: string;
   config: Config;
   /** `fetch` with the key and without following redirects. */
@@ -67,6 +68,7 @@ export async function startTestApi({
   });
   const server = await listen(app, config.api, log);
   const api: TestApi = {
+    app,
     url: server.url,
     config,
     store,

@@ -1,6 +1,6 @@
 import { z } from "zod";
 import type { Config } from "../../config.ts";
-import type { Answer, Operation, Parameter } from "./operation.ts";
+import { type Answer, ID, type Operation, type Parameter } from "./operation.ts";
 import { gpuOperations } from "./operations/gpus.ts";
 import { jobOperations } from "./operations/jobs.ts";
 import { fileOperation, serviceOperations } from "./operations/service.ts";
@@ -11,7 +11,8 @@ import { webhooks } from "./webhooks.ts";
 const DESCRIPTION = `Text, sound and pictures in; speech, transcripts, talking portraits, descriptions and lip-synced videos out.
 
 A submission is answered with the id of a job. Ask for its status until it has ended, or let a webhook tell you; then fetch
-the result. Unknown fields are ignored; numbers may be strings, and fractions of whole numbers are cut off.`;
+the result. Unknown fields are ignored; numbers may be strings, and fractions of whole numbers are cut off. Every answer has an
+\`X-Request-Id\`: that of the request, or a new one.`;
 
 /** The API as an OpenAPI 3.1 document: its schemas are made from those that validate, with this service's defaults. */
 export function openApiDocument(config: Config, { servesFiles }: { servesFiles: boolean }) {
@@ -26,7 +27,7 @@ export function openApiDocument(config: Config, { servesFiles }: { servesFiles: 
     openapi: "3.1.1",
     info: { title: "c3-render", version: "v0", description: DESCRIPTION, license: { name: "MIT", identifier: "MIT" } },
     // Relative to the document, which is served under each base path.
-    servers: [{ url: "." }],
+    servers: [{ url: ".", description: "This one" }],
     security: [{ key: [] }, { bearer: [] }],
     tags: ["Submissions", "Jobs", "Operations", "Service"].map((name) => ({ name })),
     paths: pathsOf(operations),
@@ -75,12 +76,13 @@ function examplesOf(examples: Record<string, object>) {
   return Object.fromEntries(Object.entries(examples).map(([name, value]) => [name, { value }]));
 }
 
-function responseObject({ description, schema, codes, mediaType, example, headers = {} }: Answer) {
-  const all = { "X-Request-Id": "The request's own, or a new one", ...headers };
+function responseObject({ description, schema, codes, mediaType, headers = {}, ...answer }: Answer) {
+  const [code] = codes ?? [];
+  const example = answer.example ?? (code && { error: description, code, request_id: ID });
   return {
     description: codes === undefined ? description : `${description}: ${codes.map((code) => `\`${code}\``).join(", ")}`,
     headers: Object.fromEntries(
-      Object.entries(all).map(([name, says]) => [
+      Object.entries(headers).map(([name, says]) => [
         name,
         { description: says, required: true, schema: { type: "string" } },
       ]),

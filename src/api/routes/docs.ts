@@ -4,6 +4,7 @@ import { serveStatic } from "@hono/node-server/serve-static";
 import { Hono } from "hono";
 import { html } from "hono/html";
 import type { ApiDeps, ApiEnv } from "../context.ts";
+import { HttpError } from "../errors.ts";
 import { openApiDocument } from "../openapi/document.ts";
 import { servesLinks } from "./files.ts";
 
@@ -36,18 +37,22 @@ const page = html`<!doctype html>
   </body>
 </html>`;
 
+const assets = new Set(["swagger-ui.css", "swagger-ui-bundle.js", "favicon-32x32.png"]);
+
 const start = `SwaggerUIBundle({ url: "openapi.json", dom_id: "#page", deepLinking: true, tryItOutEnabled: true });`;
 
 /** What the API can do, for programs and for people; open to everybody. */
 export function docsRoutes({ config, store }: Pick<ApiDeps, "config" | "store">) {
   const document = openApiDocument(config, { servesFiles: servesLinks(store) });
   const root = dirname(createRequire(import.meta.url).resolve("swagger-ui-dist/package.json"));
-  const asset = serveStatic<ApiEnv>({ root, rewriteRequestPath: (path) => path.slice(path.lastIndexOf("/")) });
+  const serveAsset = serveStatic<ApiEnv>({ root, rewriteRequestPath: (path) => path.slice(path.lastIndexOf("/")) });
   return new Hono<ApiEnv>()
     .get("/openapi.json", (c) => c.json(document))
     .get("/docs", (c) => c.html(page, 200, { "Content-Security-Policy": CONTENT_SECURITY_POLICY }))
-    .get("/docs/:file{start\\.js|swagger-ui\\.css|swagger-ui-bundle\\.js|favicon-32x32\\.png}", async (c, next) => {
-      if (c.req.param("file") !== "start.js") return await asset(c, next);
-      return c.body(start, 200, { "Content-Type": "text/javascript" });
+    .get("/docs/:file", async (c, next) => {
+      const file = c.req.param("file");
+      if (file === "start.js") return c.body(start, 200, { "Content-Type": "text/javascript" });
+      if (!assets.has(file)) throw new HttpError(404, "file_not_found", "File not found");
+      return await serveAsset(c, next);
     });
 }

@@ -11,7 +11,7 @@ import { type ByteRange, rangeOf } from "../range.ts";
 export function fileRoutes({ store }: ApiDeps) {
   const routes = new Hono<ApiEnv>();
   if (!servesLinks(store)) return routes;
-  return routes.get("/files/:key{.+}", async (c) => {
+  return routes.get("/files/:key{[^]+}", async (c) => {
     const key = c.req.param("key");
     const query = new URL(c.req.url).searchParams;
     const opens = opensFile(await store.linkSecret(), key, query);

@@ -75,7 +75,10 @@ export const serviceOperations: Operation[] = [
         example: "swagger-ui.css",
       },
     ],
-    answers: { 200: { description: "The file", mediaType: "*/*" } },
+    answers: {
+      200: { description: "The file", mediaType: "*/*" },
+      404: refusal("There is no such file", ["file_not_found"]),
+    },
   },
 ];
 

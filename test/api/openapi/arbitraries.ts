@@ -1,0 +1,204 @@
+import fc from "fast-check";
+import type { Described, JsonSchema, Route } from "./support.ts";
+
+/** A request that `fetch` can send. */
+export interface GeneratedRequest {
+  operationId: string;
+  method: string;
+  path: string;
+  headers: Record<string, string>;
+  body: string | undefined;
+}
+
+/** Values that have broken services before. */
+const hostile: fc.Arbitrary<unknown> = fc.oneof(
+  fc.constantFrom(
+    ...[null, true, -1, -0, 0.5, 1e308, Number.MAX_SAFE_INTEGER, "", " ", "\u0000", "\ud800", "🦄", "NaN", "Infinity"],
+    ...["1e3", "0x10", "../../etc/passwd", "%00", "%E0%A4%A", "'; DROP TABLE jobs; --", "<script>alert(1)</script>"],
+    ...["http://127.0.0.1/", "http://[::1]/", "http://2130706433/", "javascript:alert(1)", "http://", "https://a b/"],
+    ...["https://user:password@example.com/?token=t#f", `https://example.com/${"a".repeat(3000)}`, "a".repeat(5000)],
+    ...[[], {}, [[]], [null], [""], Array(300).fill("a"), { length: 1e9 }, { toString: 1 }, { toJSON: "a" }],
+    JSON.parse('{"__proto__": {"status": "success"}, "constructor": {"prototype": 1}}'),
+    JSON.parse(`${"[".repeat(3000)}${"]".repeat(3000)}`),
+  ),
+  fc.jsonValue(),
+);
+const url = fc.webUrl({ validSchemes: ["http", "https"], withQueryParameters: true });
+
+/** Values of a schema, with a hostile one in some places. */
+function valuesOf(schema: JsonSchema, { schemas }: Described["components"]): fc.Arbitrary<unknown> {
+  const referred = schema.$ref?.slice("#/components/schemas/".length);
+  if (referred !== undefined) return valuesOf(schemas[referred]!, { schemas });
+  const options = schema.anyOf ?? (schema.type === undefined ? schema.oneOf : undefined);
+  if (options !== undefined) return fc.oneof(...options.map((option) => valuesOf(option, { schemas })));
+  if (schema.const !== undefined) return fc.constant(schema.const);
+  if (schema.enum !== undefined) return fc.constantFrom(...schema.enum);
+  const { minimum: min = -1e6, maximum: max = 1e6, minItems: minLength = 0, maxItems: maxLength = 5 } = schema;
+  switch (schema.type) {
+    case "object":
+      return objects(schema, { schemas });
+    case "array":
+      return fc.array(valuesOf(schema.items ?? {}, { schemas }), { minLength, maxLength: Math.min(maxLength, 5) });
+    case "integer":
+      return fc.oneof(fc.integer({ min, max }), fc.integer({ min, max }).map(String));
+    case "number":
+      return fc.double({ min, max, noNaN: true });
+    case "boolean":
+      return fc.boolean();
+    case "string":
+      return schema.format === "uri" ? url : fc.string({ maxLength: Math.min(schema.maxLength ?? 40, 40) });
+    default:
+      return fc.jsonValue();
+  }
+}
+
+/** All that is required, some of the rest, and now and then something else in the place of a field. */
+function objects(schema: JsonSchema, components: Described["components"]): fc.Arbitrary<unknown> {
+  const { properties, required = [], oneOf = [] }: JsonSchema = schema;
+  if (properties === undefined) return fc.dictionary(fc.string({ maxLength: 20 }), fc.jsonValue(), { maxKeys: 5 });
+  const choices: string[][] = oneOf.map((one) => one.required ?? []);
+  return fc.constantFrom(...(choices.length === 0 ? [[]] : choices)).chain((further: string[]) => {
+    const excluded = new Set(choices.flat().filter((name) => !further.includes(name)));
+    const names = Object.keys(properties);
+    const wanted = names.filter((name) => !excluded.has(name));
+    const values = wanted.map((name) => [name, valuesOf(properties[name]!, components)] as const);
+    const requiredKeys = [...required, ...further].filter((name) => wanted.includes(name));
+    const fields: fc.Arbitrary<Record<string, unknown>> = fc.record(Object.fromEntries(values), { requiredKeys });
+    const spoilt = fc
+      .tuple(fields, fc.constantFrom(...names), hostile)
+      .map(([object, name, value]) => ({ ...object, [name]: value }));
+    return fc.oneof({ weight: 3, arbitrary: fields }, { weight: 1, arbitrary: spoilt });
+  });
+}
+
+const noJson = fc.constantFrom(
+  "",
+  "{",
+  '{"text":',
+  "null",
+  "[]",
+  "1",
+  '"text"',
+  "text=a",
+  '{"a": NaN}',
+  "\u0000",
+  "{}{}",
+);
+const tooLarge = fc.constant(JSON.stringify({ text: "a".repeat(30_000) }));
+const contentTypes = fc.oneof(
+  { weight: 15, arbitrary: fc.constantFrom("application/json", "application/json; charset=utf-8") },
+  { weight: 1, arbitrary: fc.constantFrom("text/plain", "application/jsonx", "multipart/form-data", "*/*", "") },
+);
+
+function bodiesOf({ requestBody }: Route, components: Described["components"]): fc.Arbitrary<string | undefined> {
+  const json = requestBody?.content["application/json"];
+  if (json === undefined) return fc.constant(undefined);
+  const fitting = valuesOf(json.schema, components).map((value) => JSON.stringify(value));
+  return fc.oneof(
+    { weight: 20, arbitrary: fitting },
+    { weight: 1, arbitrary: noJson },
+    { weight: 1, arbitrary: hostile.map((value) => JSON.stringify(value)) },
+    { weight: 1, arbitrary: tooLarge },
+    { weight: 1, arbitrary: fc.constant(undefined) },
+  );
+}
+
+/** In a path or a query: anything that can be written there, and half of it not well. */
+const segments = fc.oneof(
+  fc.string({ unit: "binary", minLength: 1, maxLength: 30 }).map(encodeURIComponent),
+  fc.constantFrom(
+    "%00",
+    "%2e%2e%2f",
+    "%E0%A4%A",
+    "%",
+    "*",
+    ":id",
+    "{id}",
+    "__proto__",
+    "constructor",
+    "a".repeat(3000),
+  ),
+);
+
+const headerValues = fc.oneof(
+  fc.string({ unit: fc.integer({ min: 0x21, max: 0x7e }).map((code) => String.fromCharCode(code)), maxLength: 300 }),
+  fc.constantFrom(
+    "Bearer",
+    "Bearer a b",
+    "-1",
+    "bytes=0-0",
+    "bytes=1-2",
+    "bytes=5-1",
+    "bytes=99-",
+    "bytes=-",
+    "\u00e9",
+    "a".repeat(2000),
+  ),
+);
+
+export interface Known {
+  key: string;
+  /** Values of parameters that lead somewhere, by operation and name; by name for all other operations. */
+  values: Record<string, fc.Arbitrary<string>>;
+}
+
+/** Requests of every operation, valid and not. */
+export function requestsOf(document: Described, routes: Route[], known: Known): fc.Arbitrary<GeneratedRequest> {
+  return fc.oneof(...routes.map((route) => requestOf(route, document, known)));
+}
+
+/** A segment such as `..` makes it the path of something else. */
+function leadsTo({ path }: Route, requested: string): boolean {
+  const pattern = path.replaceAll("/{key}", "/.+").replace(/\{\w+\}/g, "[^/]+");
+  const base = requested.startsWith("/api/v0") ? "/api/v0" : "";
+  return new RegExp(`^${base}${pattern}$`).test(new URL(requested, "http://localhost").pathname);
+}
+
+function requestOf(route: Route, { components }: Described, { key, values }: Known): fc.Arbitrary<GeneratedRequest> {
+  const parameters = route.parameters ?? [];
+  const choicesOf = (name: string, schema: JsonSchema) =>
+    fc.oneof(
+      { weight: 5, arbitrary: values[`${route.operationId} ${name}`] ?? values[name] ?? segments },
+      { weight: 1, arbitrary: segments },
+      { weight: 1, arbitrary: valuesOf(schema, components).map((value) => encodeURIComponent(String(value))) },
+    );
+  const headersOf = (name: string) => fc.oneof(values[name] ?? headerValues, headerValues);
+  const ofKind = (kind: string, required: boolean) => {
+    const named = parameters.filter((parameter) => parameter.in === kind);
+    const entries = named.map(({ name, schema }) => [
+      name,
+      kind === "header" ? headersOf(name) : choicesOf(name, schema),
+    ]);
+    const record = Object.fromEntries(entries) as Record<string, fc.Arbitrary<string>>;
+    const all = fc.record(record);
+    return required ? all : fc.oneof(all, fc.record(record, { requiredKeys: [] }));
+  };
+  const keys = fc.oneof(
+    { weight: 12, arbitrary: fc.constantFrom({ "X-C3-RENDER-KEY": key }, { Authorization: `Bearer ${key}` }) },
+    { weight: 1, arbitrary: headerValues.map((value) => ({ Authorization: value })) },
+    { weight: 1, arbitrary: fc.constant({}) },
+  );
+  return fc
+    .record({
+      base: fc.constantFrom("", "/api/v0"),
+      path: ofKind("path", true),
+      query: ofKind("query", false),
+      described: ofKind("header", false),
+      further: fc.record({ "X-Request-Id": headerValues, Accept: headerValues }, { requiredKeys: [] }),
+      keys,
+      contentType: contentTypes,
+      body: bodiesOf(route, components),
+    })
+    .map(({ base, path, query, described, further, keys, contentType, body }) => {
+      const filled = route.path.replace(/\{(\w+)\}/g, (_, name) => path[name] ?? "");
+      const search = Object.entries(query).map(([name, value]) => `${name}=${value}`);
+      return {
+        operationId: route.operationId,
+        method: route.method,
+        path: `${base}${filled}${search.length === 0 ? "" : `?${search.join("&")}`}`,
+        headers: { ...further, ...described, ...keys, ...(body !== undefined && { "Content-Type": contentType }) },
+        body,
+      };
+    })
+    .filter((request) => leadsTo(route, request.path));
+}

@@ -1,0 +1,123 @@
+import assert from "node:assert/strict";
+import { Validator } from "@seriousme/openapi-schema-validator";
+import { openApiDocument } from "../../../src/api/openapi/document.ts";
+import { loadConfig } from "../../../src/config.ts";
+import { startTestApi, type TestApi } from "../support.ts";
+import { createChecker, type Described, readDocument, routesOf } from "./support.ts";
+
+describe("the OpenAPI document", () => {
+  let api: TestApi;
+  let document: Described;
+  before(async () => {
+    api = await startTestApi();
+    document = readDocument(await (await fetch(`${api.url}/openapi.json`)).json());
+  });
+  after(() => api.close());
+
+  it("is valid OpenAPI 3.1", async () => {
+    const validator = new Validator();
+    const { valid, errors } = await validator.validate({ ...document });
+    assert.ok(valid, JSON.stringify(errors));
+    assert.equal(validator.version, "3.1");
+  });
+
+  it("describes the routes of the app, and no others, under each base path", () => {
+    const described = routesOf(document).map(({ method, path }) => `${method} ${path}`);
+    const routes = api.app.routes.filter(({ method }) => method !== "ALL");
+    const served = (base: string) =>
+      routes
+        .filter(({ path }) => (path === "/api/v0" || path.startsWith("/api/v0/")) === (base !== ""))
+        .map(({ method, path }) => `${method} ${inBraces(path.slice(base.length)) || "/"}`);
+    assert.deepEqual(served("").sort(), described.sort());
+    assert.deepEqual(served("/api/v0").sort(), described.sort());
+    const ids = routesOf(document).map(({ operationId }) => operationId);
+    assert.equal(new Set(ids).size, ids.length);
+  });
+
+  it("leaves out the links to files where a bucket serves them", () => {
+    const { paths } = readDocument(openApiDocument(loadConfig({}), { servesFiles: false }));
+    assert.deepEqual(
+      Object.keys(document.paths).filter((path) => !(path in paths)),
+      ["/files/{key}"],
+    );
+  });
+
+  it("says what this service takes: its defaults, its models, whether paths are allowed", () => {
+    const env = { DEFAULT_MAX_TIME: "300", VISION_MODELS: "one,two", ALLOW_LOCAL_PATHS: "/srv" };
+    const { schemas } = readDocument(openApiDocument(loadConfig(env), { servesFiles: true })).components;
+    const usual = document.components.schemas;
+    assert.equal(schemas.SpeechSubmission?.properties?.max_time?.default, 300);
+    assert.equal(usual.SpeechSubmission?.properties?.max_time?.default, 1200);
+    assert.deepEqual(schemas.AnalysisSubmission?.properties?.model?.enum, ["one", "two"]);
+    assert.ok(schemas.LipsyncSubmission?.properties?.audio_path);
+    assert.ok(!usual.LipsyncSubmission?.properties?.audio_path);
+  });
+
+  it("has answers and webhooks as examples that fit their schemas", () => {
+    const { check } = createChecker(document);
+    let examples = 0;
+    for (const { method, path, responses } of routesOf(document)) {
+      for (const [status, { content }] of Object.entries(responses)) {
+        const json = content?.["application/json"];
+        if (json?.example === undefined) continue;
+        const at = ["paths", path, method.toLowerCase(), "responses", status, "content", "application/json", "schema"];
+        check(at, json.example, `${method} ${path} ${status}`);
+        examples += 1;
+      }
+    }
+    for (const [name, { post }] of Object.entries(document.webhooks)) {
+      const body = post.requestBody?.content["application/json"];
+      for (const { value } of Object.values(body?.examples ?? {})) {
+        check(["webhooks", name, "post", "requestBody", "content", "application/json", "schema"], value, name);
+        examples += 1;
+      }
+    }
+    assert.ok(examples > 40, `${examples}`);
+  });
+
+  it("says how it is while Temporal cannot be reached", async function () {
+    this.timeout(60_000);
+    const { checkAnswer } = createChecker(document);
+    const asking = routesOf(document).filter(({ responses }) => "503" in responses);
+    assert.ok(asking.length > 10, `${asking.length}`);
+    await Promise.all(
+      asking.map(async (route) => {
+        const path = (route.parameters ?? []).reduce(
+          (path, { name, example }) => path.replace(`{${name}}`, `${example}`),
+          route.path,
+        );
+        const [example] = Object.values(route.requestBody?.content["application/json"]?.examples ?? {});
+        const headers = { "Content-Type": "application/json" };
+        const body = example === undefined ? {} : { headers, body: JSON.stringify(example.value) };
+        const response = await api.fetch(path, { method: route.method, ...body });
+        assert.equal(response.status, 503, route.operationId);
+        await checkAnswer(route, response);
+      }),
+    );
+  });
+
+  it("is shown by a page of local files only, to everybody", async () => {
+    for (const base of ["", "/api/v0"]) {
+      const response = await fetch(`${api.url}${base}/docs`);
+      assert.equal(response.status, 200);
+      const policy = response.headers.get("Content-Security-Policy") ?? "";
+      assert.doesNotMatch(policy, /unsafe|\*|https?:/);
+      const html = await response.text();
+      const names = [...html.matchAll(/(?:src|href)="([^"]+)"/g)].map(([, name = ""]) => name);
+      assert.equal(names.length, 4);
+      for (const name of names) {
+        const file = await fetch(new URL(name, `${api.url}${base}/docs`));
+        assert.equal(file.status, 200, name);
+        assert.doesNotMatch(file.headers.get("Content-Type") ?? "", /json|html/, name);
+        assert.ok((await file.arrayBuffer()).byteLength > 50, name);
+      }
+    }
+    const other = await api.fetch("/docs/package.json");
+    assert.equal(other.status, 404);
+  });
+});
+
+/** `/files/:key{.+}` as the document writes it. */
+function inBraces(path: string): string {
+  return path.replace(/:(\w+)(\{[^}]*\})?/g, "{$1}");
+}

@@ -1,0 +1,212 @@
+import assert from "node:assert/strict";
+import { randomUUID } from "node:crypto";
+import { Readable } from "node:stream";
+import { fileURLToPath } from "node:url";
+import { Context } from "@temporalio/activity";
+import type { Client } from "@temporalio/client";
+import { NativeConnection, Worker } from "@temporalio/worker";
+import fc from "fast-check";
+import { entryOf } from "../../../src/activities/ledger.ts";
+import type { GpuView } from "../../../src/gpus/types.ts";
+import { initialView, type JobSpec, type JobView, jobTypes } from "../../../src/jobs/job.ts";
+import { finalStates, jobStates } from "../../../src/jobs/states.ts";
+import { keys } from "../../../src/storage/keys.ts";
+import { ids } from "../../../src/workflows/names.ts";
+import { testLog } from "../../support/runtime.ts";
+import { connectTestClient, KEY, startTestApi, type TestApi } from "../support.ts";
+import { type GeneratedRequest, requestsOf } from "./arbitraries.ts";
+import { createChecker, type Described, type Route, readDocument, routesOf } from "./support.ts";
+
+const SEED = 20_261_121;
+const BATCHES = 110;
+const REQUESTS_PER_BATCH = 50;
+const TASK_QUEUE = "stand-ins";
+/** Of the document's examples. */
+const EXAMPLE_JOB = "3f0c8a52-6c1e-4b5e-9a53-0b1f0a3c8d11";
+const EXAMPLE_GPU = "gpu-media:fast-1795254481";
+
+describe("the API, as its document describes it", () => {
+  let client: Client;
+  let api: TestApi;
+  let worker: Worker;
+  let working: Promise<void>;
+  let connection: NativeConnection;
+  let document: Described;
+  let routes: Route[];
+  let checkAnswer: ReturnType<typeof createChecker>["checkAnswer"];
+
+  before(async () => {
+    testLog();
+    const temporal = await connectTestClient();
+    client = temporal.client;
+    api = await startTestApi({
+      client,
+      env: { MAX_BODY_BYTES: "20000", MODAL_TOKEN_ID: "id", MODAL_TOKEN_SECRET: "secret" },
+    });
+    connection = await NativeConnection.connect({ address: temporal.address });
+    worker = await Worker.create({
+      connection,
+      namespace: client.options.namespace,
+      taskQueue: TASK_QUEUE,
+      workflowsPath: fileURLToPath(new URL("../standIns.ts", import.meta.url)),
+      activities: { runModel: async () => await Context.current().cancelled },
+    });
+    working = worker.run();
+    document = readDocument(await (await fetch(`${api.url}/openapi.json`)).json());
+    routes = routesOf(document);
+    ({ checkAnswer } = createChecker(document));
+  });
+  after(async () => {
+    worker.shutdown();
+    await working;
+    await connection.close();
+    await api.close();
+    await client.connection.close();
+  });
+
+  /** A job that shows itself like that, and ends when it is asked to, if somebody polls the task queue. */
+  async function standIn(id: string, patch: Partial<JobView>, taskQueue = TASK_QUEUE): Promise<string> {
+    const now = Date.now();
+    const times = { createdAt: now, completeBy: now + 60_000, maxTimeSeconds: 60 };
+    const job = { id, type: "csm", tenant: "default", priority: "normal", ...times } as JobSpec;
+    const view = { ...initialView(job), ...patch };
+    const waiting = view.stage === "waiting" ? { gpuType: "media:fast" } : null;
+    const memo = { view, waiting, metadata: { order: 7 } };
+    await client.workflow.start("rendering", { workflowId: ids.job(id), taskQueue, args: [view], memo });
+    return id;
+  }
+
+  /** An instance that is leased, and one that was stopped. */
+  async function standInGpus(): Promise<void> {
+    const now = Date.now();
+    const times = { since: now, startedAt: now - 60_000, expiresAt: now + 60_000 };
+    const usage = { paidFrom: now - 60_000, until: now, bootMs: 20_000, busyMs: 30_000, idleMs: 10_000, jobs: 1 };
+    const gpu: GpuView = {
+      ...{ gpuId: EXAMPLE_GPU, type: "media:fast", state: "leased", node: "node", workload: "w-1", kept: true },
+      ...times,
+      lease: { leaseId: "lease", jobId: EXAMPLE_JOB },
+      usage: { ...usage, ratePerHour: 0.5 },
+    };
+    await client.workflow.start("gpuManager", { workflowId: EXAMPLE_GPU, taskQueue: "nobody", memo: { gpu } });
+    const stoppedAt = new Date(now).toISOString();
+    const instance = { workload: "w-0", node: "node", created: now / 1000 - 60, stoppedAt: now, refundAmount: 0.01 };
+    const entry = entryOf({ gpuId: "gpu-media:fast-0", type: "media:fast", instance, usage, ratePerHour: 0.5 });
+    await api.store.put(keys.ledger(stoppedAt, "w-0"), Readable.from([JSON.stringify(entry)]), {
+      contentType: "application/json",
+    });
+  }
+
+  async function storeResult(type: string) {
+    const isText = type === "whisper" || type === "analyze";
+    const key = keys.result(randomUUID(), isText ? "txt" : "mp4");
+    await api.store.put(key, Readable.from(["result"]), { contentType: isText ? "text/plain" : "video/mp4" });
+    return [{ key, mimeType: isText ? "text/plain" : "video/mp4", bytes: 6 }];
+  }
+
+  /** Jobs of every type in every state. */
+  async function standIns(): Promise<{ live: string[]; ended: string[] }> {
+    const live: string[] = [];
+    const ended: string[] = [];
+    for (const type of jobTypes) {
+      for (const state of jobStates) {
+        const isFinal = finalStates.some((final) => final === state);
+        const at = new Date().toISOString();
+        const usage = { bootMs: 1000, idleMs: 10, busyMs: 2000, cost: 0.01 };
+        const shown: Partial<JobView> = { type, state };
+        if (state === "queued") Object.assign(shown, { stage: "waiting" });
+        if (state === "running") Object.assign(shown, { stage: "rendering", startedAt: at, attempts: 1 });
+        if (isFinal) Object.assign(shown, { startedAt: at, finishedAt: at, attempts: 1, usage });
+        if (isFinal) Object.assign(shown, { gpu: { id: EXAMPLE_GPU, node: "node", type: "media:fast" } });
+        if (state === "success")
+          Object.assign(shown, { files: await storeResult(type), outputPath: outputPathOf(type) });
+        else if (isFinal) Object.assign(shown, { error: `it is ${state}` });
+        (isFinal ? ended : live).push(await standIn(randomUUID(), shown));
+      }
+    }
+    return { live, ended };
+  }
+
+  const outputPathOf = (type: string) => (type === "lipsync" ? "/outputs/clip.mp4" : undefined);
+
+  async function send({ method, path, headers, body }: Omit<GeneratedRequest, "operationId">): Promise<Response> {
+    const init = { method, headers, redirect: "manual" as const };
+    return await fetch(`${api.url}${path}`, body === undefined ? init : { ...init, body });
+  }
+
+  it("answers its examples with success", async () => {
+    await standIn(EXAMPLE_JOB, { state: "success", files: await storeResult("csm") });
+    await standInGpus();
+    let answered = 0;
+    for (const route of routes) {
+      const examples = Object.values(route.requestBody?.content["application/json"]?.examples ?? {});
+      const parameters = (route.parameters ?? []).filter((parameter) => parameter.in === "path");
+      if (parameters.some(({ example }) => example === undefined)) continue;
+      const path = parameters.reduce((path, { name, example }) => path.replace(`{${name}}`, `${example}`), route.path);
+      for (const body of examples.length === 0 ? [undefined] : examples.map(({ value }) => JSON.stringify(value))) {
+        const headers = { "X-C3-RENDER-KEY": KEY, ...(body !== undefined && { "Content-Type": "application/json" }) };
+        const response = await send({ ...route, path, headers, body });
+        // No worker does jobs here, and readiness says so.
+        const expected = route.operationId === "readReadiness" ? 503 : 200;
+        assert.equal(response.status, expected, `${route.operationId} ${body} ${await response.clone().text()}`);
+        await checkAnswer(route, response);
+        answered += 1;
+      }
+    }
+    assert.ok(answered > 25, `${answered}`);
+  });
+
+  it(`answers ${BATCHES * REQUESTS_PER_BATCH} requests, valid and not, as documented (seed ${SEED})`, async function () {
+    this.timeout(120_000);
+    const { live, ended } = await standIns();
+    const pool = { workflowId: ids.pool("media:fast"), taskQueue: TASK_QUEUE, args: [live] };
+    await client.workflow.start("queueing", pool);
+    const unattended = await standIn(randomUUID(), { state: "queued" }, "nobody");
+    const known = fc.constantFrom(...live, ...ended, EXAMPLE_JOB.toUpperCase());
+    const [present = ""] = (await storeResult("portrait")).map((file) => file.key);
+    const absent = keys.result(randomUUID(), "mp4");
+    const links = [present, absent].map((key) => api.store.link(key, { expiresInSeconds: 3600 }));
+    const queries = (await Promise.all(links)).map((link) => new URL(link, api.url).searchParams);
+    const values = {
+      id: fc.oneof({ weight: 6, arbitrary: known }, { weight: 1, arbitrary: fc.uuid() }),
+      // The answer takes two seconds where no worker acts.
+      "markJob id": fc.oneof(
+        { weight: 40, arbitrary: known },
+        { weight: 10, arbitrary: fc.uuid() },
+        { weight: 2, arbitrary: fc.constant(unattended) },
+      ),
+      "drainGpu id": fc.constantFrom(EXAMPLE_GPU, "gpu-media:fast-1"),
+      type: fc.constantFrom("media:fast", "ollama_webui:fast"),
+      file: fc.constantFrom("start.js", "swagger-ui.css"),
+      key: fc.constantFrom(present, absent),
+      expires: fc.constantFrom(...queries.map((query) => query.get("expires") ?? "")),
+      signature: fc.constantFrom(...queries.map((query) => query.get("signature") ?? "")),
+      Range: fc.constantFrom("bytes=0-1", "bytes=99-"),
+      redirect: fc.constant("1"),
+    };
+    const seen = new Set<string>();
+    const batch = fc.array(requestsOf(document, routes, { key: KEY, values }), {
+      minLength: REQUESTS_PER_BATCH,
+      maxLength: REQUESTS_PER_BATCH,
+    });
+    const answersAsDocumented = fc.asyncProperty(batch, async (requests) => {
+      await Promise.all(
+        requests.map(async (request) => {
+          const response = await send(request);
+          seen.add(`${request.operationId} ${response.status}`);
+          const route = routes.find(({ operationId }) => operationId === request.operationId);
+          await checkAnswer(route!, response).catch((cause) => {
+            throw new Error(JSON.stringify(request), { cause });
+          });
+        }),
+      );
+    });
+    // A batch that fails says which request did; making it smaller would take minutes.
+    await fc.assert(answersAsDocumented, { seed: SEED, numRuns: BATCHES, endOnFailure: true });
+    const answers = routes.flatMap(({ operationId, responses }) =>
+      Object.keys(responses).map((status) => `${operationId} ${status}`),
+    );
+    // Temporal can be reached here, and no worker does jobs.
+    const unseen = answers.filter((answer) => !seen.has(answer) && !answer.endsWith(" 503"));
+    assert.deepEqual(unseen, ["readReadiness 200"]);
+  });
+});
