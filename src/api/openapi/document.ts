@@ -1,11 +1,13 @@
 import { z } from "zod";
 import type { Config } from "../../config.ts";
-import { type Answer, ID, type Operation, type Parameter } from "./operation.ts";
+import type { Operation } from "./operation.ts";
+import { operationObject } from "./operationObject.ts";
+import { codecOperations } from "./operations/codec.ts";
 import { gpuOperations } from "./operations/gpus.ts";
 import { jobOperations } from "./operations/jobs.ts";
 import { fileOperation, serviceOperations } from "./operations/service.ts";
 import { submissionOperations } from "./operations/submissions.ts";
-import { type SchemaName, schemasOf } from "./schemas.ts";
+import { schemasOf } from "./schemas.ts";
 import { webhooks } from "./webhooks.ts";
 
 const DESCRIPTION = `Text, sound and pictures in; speech, transcripts, talking portraits, descriptions and lip-synced videos out.
@@ -21,6 +23,7 @@ export function openApiDocument(config: Config, { servesFiles }: { servesFiles: 
     ...jobOperations,
     ...(servesFiles ? [fileOperation] : []),
     ...gpuOperations,
+    ...(config.temporal.payloadKeys.length > 0 ? codecOperations : []),
     ...serviceOperations,
   ];
   return {
@@ -48,58 +51,6 @@ function pathsOf(operations: readonly Operation[]) {
     paths[operation.path] = { ...paths[operation.path], [operation.method]: operationObject(operation) };
   }
   return paths;
-}
-
-function operationObject({ operationId, tag, summary, description, open, parameters, body, answers }: Operation) {
-  return {
-    operationId,
-    tags: [tag],
-    summary,
-    ...(description !== undefined && { description }),
-    ...(open && { security: [] }),
-    ...(parameters && { parameters: parameters.map(parameterObject) }),
-    ...(body && {
-      requestBody: {
-        required: body.optional !== true,
-        content: { "application/json": { schema: reference(body.schema), examples: examplesOf(body.examples) } },
-      },
-    }),
-    responses: Object.fromEntries(Object.entries(answers).map(([status, answer]) => [status, responseObject(answer)])),
-  };
-}
-
-function parameterObject(parameter: Parameter) {
-  return { ...parameter, required: parameter.in === "path" };
-}
-
-function examplesOf(examples: Record<string, object>) {
-  return Object.fromEntries(Object.entries(examples).map(([name, value]) => [name, { value }]));
-}
-
-function responseObject({ description, schema, codes, mediaType, headers = {}, ...answer }: Answer) {
-  const [code] = codes ?? [];
-  const example = answer.example ?? (code && { error: description, code, request_id: ID });
-  return {
-    description: codes === undefined ? description : `${description}: ${codes.map((code) => `\`${code}\``).join(", ")}`,
-    headers: Object.fromEntries(
-      Object.entries(headers).map(([name, says]) => [
-        name,
-        { description: says, required: true, schema: { type: "string" } },
-      ]),
-    ),
-    ...(mediaType !== undefined && { content: { [mediaType]: {} } }),
-    ...(schema !== undefined && {
-      content: { "application/json": { schema: withCodes(reference(schema), codes), ...(example && { example }) } },
-    }),
-  };
-}
-
-function reference(name: SchemaName) {
-  return { $ref: `#/components/schemas/${name}` };
-}
-
-function withCodes(schema: { $ref: string }, codes: string[] | undefined) {
-  return codes === undefined ? schema : { ...schema, properties: { code: { enum: codes } } };
 }
 
 function jsonSchemas(config: Config) {

@@ -13,8 +13,9 @@ export interface Operation {
   open?: boolean;
   parameters?: Parameter[];
   body?: { schema: SchemaName; optional?: boolean; examples: Record<string, object> };
-  /** By status. */
+  /** Successes, by status. */
   answers: Record<number, Answer>;
+  refusals?: Refusals[];
 }
 
 export interface Parameter {
@@ -30,19 +31,25 @@ export interface Answer {
   description: string;
   /** Of a JSON body. */
   schema?: SchemaName;
-  /** What `code` an error can have here. */
-  codes?: string[];
   /** Of a body that is not JSON. */
   mediaType?: string;
   example?: object;
-  /** Headers that such an answer always has, and what they say. */
-  headers?: Record<string, string>;
+  headers?: Headers;
 }
 
-/** An answer that is not a success. */
-export function refusal(description: string, codes: string[], schema: SchemaName = "Error"): Answer {
-  return { description, codes, schema };
-}
+/** By name. */
+export type Headers = Record<string, { description: string; optional?: boolean }>;
+
+/** When an error is answered: by status and `code`. */
+export type Refusals = Record<number, Record<string, string>>;
+
+/** The headers of errors. */
+export const refusalHeaders: Record<number, Headers> = {
+  401: { "WWW-Authenticate": { description: "`Bearer`" } },
+  416: { "Content-Range": { description: "How long the file is" } },
+  429: { "Retry-After": { description: "Seconds to wait" } },
+  503: { "Retry-After": { description: "Seconds to wait, when that can help", optional: true } },
+};
 
 export const ID = "3f0c8a52-6c1e-4b5e-9a53-0b1f0a3c8d11";
 
@@ -54,37 +61,42 @@ export const jobIdParameter: Parameter = {
   example: ID,
 };
 
-const invalidBodyCodes = ["invalid_body", "malformed_json", "body_incomplete"];
-const retryAfter = { "Retry-After": "Seconds to wait" };
-
 /** Where a key is needed. */
-export const keyAnswers: Record<number, Answer> = {
-  401: {
-    ...refusal("No key, or a wrong one", ["missing_key", "invalid_key"]),
-    headers: { "WWW-Authenticate": "Bearer" },
-  },
+export const forKeys: Refusals = {
+  401: { missing_key: "There is no key", invalid_key: "The key is not valid" },
+  429: { too_many_requests: "More requests, or wrong keys, than are allowed in a minute" },
+  503: { issuer_unavailable: "The issuer of the token cannot be reached" },
 };
+
+/** Where the key of an administrator is needed. */
+export const forAdmins: Refusals = { ...forKeys, 403: { admin_required: "The key is not an administrator's" } };
 
 /** Where Temporal is asked. */
-export const temporalAnswers: Record<number, Answer> = {
-  503: { ...refusal("Temporal cannot be reached", ["temporal_unavailable"]), headers: retryAfter },
-};
+export const forTemporal: Refusals = { 503: { temporal_unavailable: "Temporal cannot be reached" } };
 
 /** Where a body is read. */
-export const bodyAnswers: Record<number, Answer> = {
-  400: refusal("A bad body; `errors` has a sentence per field", invalidBodyCodes),
-  413: refusal("The body is too large", ["body_too_large"]),
-  415: refusal("The body is not JSON", ["unsupported_media_type"]),
+export const forBodies: Refusals = {
+  400: {
+    invalid_body: "`errors` has a sentence per field",
+    malformed_json: "The body is not JSON",
+    body_incomplete: "The body broke off",
+  },
+  413: { body_too_large: "The body is too large" },
+  415: { unsupported_media_type: "The `Content-Type` is not JSON" },
 };
 
 /** Where a job is named by its id. */
-export const jobAnswers: Record<number, Answer> = {
-  ...temporalAnswers,
-  400: refusal("The id is not a UUID", ["invalid_job_id"]),
-  404: refusal("There is no such job", ["job_not_found"]),
+export const forJobs: Refusals = {
+  400: { invalid_job_id: "The id is not a UUID" },
+  404: { job_not_found: "The caller has no such job" },
+  503: { ...forTemporal[503], job_unreadable: "The job is encrypted with a key that is not there any more" },
 };
 
-/** A bad id, or a bad body. */
-export function idAndBodyAnswer(invalidId: string): Answer {
-  return refusal("A bad id, or a bad body; `errors` has a sentence per field", [invalidId, ...invalidBodyCodes]);
+/** All of them, by status and code. */
+export function mergeRefusals(groups: readonly Refusals[]): Refusals {
+  const merged: Refusals = {};
+  for (const [status, codes] of groups.flatMap((group) => Object.entries(group))) {
+    merged[Number(status)] = { ...merged[Number(status)], ...codes };
+  }
+  return merged;
 }

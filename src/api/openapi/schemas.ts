@@ -1,9 +1,10 @@
 import type { Config } from "../../config.ts";
+import { payloadsSchema } from "../routes/codec.ts";
 import { drainSchema } from "../routes/gpus.ts";
 import { markSchema } from "../routes/jobs.ts";
 import { resizeSchema } from "../routes/pools.ts";
 import { submissionSchemas } from "../submissionSchemas.ts";
-import { errorSchema, notCompletedSchema, notReadySchema } from "./schemas/errors.ts";
+import { errorSchema } from "./schemas/errors.ts";
 import { drainedSchema, gpusSchema, poolSchema, poolsSchema } from "./schemas/gpus.ts";
 import {
   jobSchema,
@@ -29,6 +30,7 @@ export function schemasOf(config: Config) {
     Mark: markSchema,
     Drain: drainSchema,
     Resize: resizeSchema,
+    Payloads: payloadsSchema,
     Submitted: submittedSchema,
     LipsyncSubmitted: lipsyncSubmittedSchema,
     Status: statusSchema,
@@ -45,8 +47,6 @@ export function schemasOf(config: Config) {
     Document: documentSchema,
     Webhook: webhookSchema,
     Error: errorSchema,
-    NotCompleted: notCompletedSchema,
-    NotReady: notReadySchema,
   };
 }
 

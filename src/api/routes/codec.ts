@@ -10,7 +10,7 @@ import { adminOnly } from "../middleware/adminOnly.ts";
 const MAX_BODY_BYTES = 16 * 1024 * 1024;
 
 /** Payloads in the JSON form of protocol buffers, where bytes are base64 and what is empty may be missing. */
-const payloadsSchema = z.object({
+export const payloadsSchema = z.object({
   payloads: z.array(
     z.object({ metadata: z.record(z.string(), z.base64()).nullish(), data: z.base64().nullish() }).transform(fromJson),
   ),

@@ -44,7 +44,8 @@ const start = `SwaggerUIBundle({ url: "openapi.json", dom_id: "#page", deepLinki
 /** What the API can do, for programs and for people; open to everybody. */
 export function docsRoutes({ config, store }: Pick<ApiDeps, "config" | "store">) {
   const document = openApiDocument(config, { servesFiles: servesLinks(store) });
-  const root = dirname(createRequire(import.meta.url).resolve("swagger-ui-dist/package.json"));
+  const require = createRequire(import.meta.url);
+  const root = dirname(require.resolve("swagger-ui-dist/package.json"));
   const serveAsset = serveStatic<ApiEnv>({ root, rewriteRequestPath: (path) => path.slice(path.lastIndexOf("/")) });
   return new Hono<ApiEnv>()
     .get("/openapi.json", (c) => c.json(document))

@@ -46,6 +46,7 @@ function valuesOf(schema: JsonSchema, { schemas }: Described["components"]): fc.
     case "boolean":
       return fc.boolean();
     case "string":
+      if (schema.format === "base64") return fc.base64String();
       return schema.format === "uri" ? url : fc.string({ maxLength: Math.min(schema.maxLength ?? 40, 40) });
     default:
       return fc.jsonValue();
@@ -136,8 +137,10 @@ const headerValues = fc.oneof(
   ),
 );
 
+/** What leads somewhere. */
 export interface Known {
-  key: string;
+  /** Of an administrator, and of somebody else. */
+  keys: [admin: string, user: string];
   /** Values of parameters that lead somewhere, by operation and name; by name for all other operations. */
   values: Record<string, fc.Arbitrary<string>>;
 }
@@ -154,11 +157,15 @@ function leadsTo({ path }: Route, requested: string): boolean {
   return new RegExp(`^${base}${pattern}$`).test(new URL(requested, "http://localhost").pathname);
 }
 
-function requestOf(route: Route, { components }: Described, { key, values }: Known): fc.Arbitrary<GeneratedRequest> {
+function requestOf(
+  route: Route,
+  { components }: Described,
+  { keys: [admin, user], values }: Known,
+): fc.Arbitrary<GeneratedRequest> {
   const parameters = route.parameters ?? [];
   const choicesOf = (name: string, schema: JsonSchema) =>
     fc.oneof(
-      { weight: 5, arbitrary: values[`${route.operationId} ${name}`] ?? values[name] ?? segments },
+      { weight: 10, arbitrary: values[`${route.operationId} ${name}`] ?? values[name] ?? segments },
       { weight: 1, arbitrary: segments },
       { weight: 1, arbitrary: valuesOf(schema, components).map((value) => encodeURIComponent(String(value))) },
     );
@@ -171,11 +178,14 @@ function requestOf(route: Route, { components }: Described, { key, values }: Kno
     ]);
     const record = Object.fromEntries(entries) as Record<string, fc.Arbitrary<string>>;
     const all = fc.record(record);
-    return required ? all : fc.oneof(all, fc.record(record, { requiredKeys: [] }));
+    if (required) return all;
+    return fc.oneof({ weight: 2, arbitrary: all }, { weight: 1, arbitrary: fc.record(record, { requiredKeys: [] }) });
   };
   const keys = fc.oneof(
-    { weight: 12, arbitrary: fc.constantFrom({ "X-C3-RENDER-KEY": key }, { Authorization: `Bearer ${key}` }) },
+    { weight: 12, arbitrary: fc.constantFrom({ "X-C3-RENDER-KEY": admin }, { Authorization: `Bearer ${admin}` }) },
+    { weight: 2, arbitrary: fc.constant({ Authorization: `Bearer ${user}` }) },
     { weight: 1, arbitrary: headerValues.map((value) => ({ Authorization: value })) },
+    { weight: 1, arbitrary: headerValues.map((value) => ({ "X-C3-RENDER-KEY": value })) },
     { weight: 1, arbitrary: fc.constant({}) },
   );
   return fc

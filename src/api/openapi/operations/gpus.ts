@@ -1,12 +1,4 @@
-import {
-  bodyAnswers,
-  idAndBodyAnswer,
-  keyAnswers,
-  type Operation,
-  type Parameter,
-  refusal,
-  temporalAnswers,
-} from "../operation.ts";
+import { forAdmins, forBodies, forTemporal, type Operation, type Parameter, type Refusals } from "../operation.ts";
 
 const poolParameter: Parameter = {
   name: "type",
@@ -16,7 +8,7 @@ const poolParameter: Parameter = {
   example: "media:fast",
 };
 const pool = { type: "media:fast", limits: { min: 0, max: 4 }, paused: false, rate: 0.5, queue: [], gpus: [] };
-const noPool = refusal("There is no such pool", ["pool_not_found"]);
+const forPools: Refusals = { 404: { pool_not_found: "There is no such pool" } };
 
 export const gpuOperations: Operation[] = [
   {
@@ -25,7 +17,8 @@ export const gpuOperations: Operation[] = [
     operationId: "listGpus",
     tag: "Operations",
     summary: "The instances: what they do, and what they cost",
-    answers: { ...keyAnswers, ...temporalAnswers, 200: { description: "All of them", schema: "Gpus" } },
+    answers: { 200: { description: "All of them", schema: "Gpus" } },
+    refusals: [forAdmins, forTemporal],
   },
   {
     method: "post",
@@ -47,14 +40,13 @@ export const gpuOperations: Operation[] = [
       optional: true,
       examples: { "after its job": {}, "at once": { now: true, reason: "it is slow" } },
     },
-    answers: {
-      ...keyAnswers,
-      ...temporalAnswers,
-      ...bodyAnswers,
-      200: { description: "It has been told", schema: "Drained" },
-      400: idAndBodyAnswer("invalid_gpu_id"),
-      404: refusal("There is no such instance", ["gpu_not_found"]),
-    },
+    answers: { 200: { description: "It has been told", schema: "Drained" } },
+    refusals: [
+      forAdmins,
+      forTemporal,
+      forBodies,
+      { 400: { invalid_gpu_id: "This is no id of an instance" }, 404: { gpu_not_found: "There is no such instance" } },
+    ],
   },
   {
     method: "get",
@@ -62,7 +54,8 @@ export const gpuOperations: Operation[] = [
     operationId: "listPools",
     tag: "Operations",
     summary: "The pools: who waits, and how many instances there may be",
-    answers: { ...keyAnswers, 200: { description: "All of them", schema: "Pools", example: { pools: [pool] } } },
+    answers: { 200: { description: "All of them", schema: "Pools", example: { pools: [pool] } } },
+    refusals: [forAdmins],
   },
   {
     method: "get",
@@ -71,7 +64,8 @@ export const gpuOperations: Operation[] = [
     tag: "Operations",
     summary: "One pool",
     parameters: [poolParameter],
-    answers: { ...keyAnswers, 200: { description: "The pool", schema: "Pool", example: pool }, 404: noPool },
+    answers: { 200: { description: "The pool", schema: "Pool", example: pool } },
+    refusals: [forAdmins, forPools],
   },
   {
     method: "patch",
@@ -84,12 +78,7 @@ export const gpuOperations: Operation[] = [
       schema: "Resize",
       examples: { limits: { min: 1, max: 4 }, pause: { paused: true }, "go on": { paused: false } },
     },
-    answers: {
-      ...keyAnswers,
-      ...temporalAnswers,
-      ...bodyAnswers,
-      200: { description: "The pool, as it is going to be", schema: "Pool", example: pool },
-      404: noPool,
-    },
+    answers: { 200: { description: "The pool, as it is going to be", schema: "Pool", example: pool } },
+    refusals: [forAdmins, forTemporal, forBodies, forPools],
   },
 ];

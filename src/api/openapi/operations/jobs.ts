@@ -1,19 +1,12 @@
-import {
-  bodyAnswers,
-  ID,
-  idAndBodyAnswer,
-  jobAnswers,
-  jobIdParameter,
-  keyAnswers,
-  type Operation,
-  refusal,
-} from "../operation.ts";
+import { forBodies, forJobs, forKeys, ID, jobIdParameter, type Operation, type Refusals } from "../operation.ts";
 
-const notCompleted = refusal(
-  "The id is not a UUID, or the job has no result: it is not done, was cancelled or timed out",
-  ["invalid_job_id", "job_not_completed", "job_cancelled", "job_timed_out"],
-  "NotCompleted",
-);
+const forResults: Refusals = {
+  400: {
+    job_not_completed: "The job has not ended; `status` says how it is",
+    job_cancelled: "It was cancelled",
+    job_timed_out: "It timed out",
+  },
+};
 
 export const jobOperations: Operation[] = [
   {
@@ -24,8 +17,6 @@ export const jobOperations: Operation[] = [
     summary: "How a job is",
     parameters: [jobIdParameter],
     answers: {
-      ...keyAnswers,
-      ...jobAnswers,
       200: {
         description: "A status never goes back",
         schema: "Status",
@@ -40,6 +31,7 @@ export const jobOperations: Operation[] = [
         },
       },
     },
+    refusals: [forKeys, forJobs],
   },
   {
     method: "get",
@@ -52,16 +44,17 @@ export const jobOperations: Operation[] = [
       { name: "redirect", in: "query", description: "`1`: leads to the file", schema: { type: "string", enum: ["1"] } },
     ],
     answers: {
-      ...keyAnswers,
-      ...jobAnswers,
       200: {
         description: "The result, or why there is none",
         schema: "Result",
         example: { id: ID, status: "success", result_url: "https://example.com/files/speech.mp3" },
       },
-      302: { description: "With `redirect=1`, when the result is a file", headers: { Location: "The file" } },
-      400: notCompleted,
+      302: {
+        description: "With `redirect=1`, when the result is a file",
+        headers: { Location: { description: "The file" } },
+      },
     },
+    refusals: [forKeys, forJobs, forResults],
   },
   {
     method: "get",
@@ -71,8 +64,6 @@ export const jobOperations: Operation[] = [
     summary: "Everything that is known of a job",
     parameters: [jobIdParameter],
     answers: {
-      ...keyAnswers,
-      ...jobAnswers,
       200: {
         description: "The job",
         schema: "Job",
@@ -100,6 +91,7 @@ export const jobOperations: Operation[] = [
         },
       },
     },
+    refusals: [forKeys, forJobs],
   },
   {
     method: "get",
@@ -109,15 +101,13 @@ export const jobOperations: Operation[] = [
     summary: "What came of a lip-sync job",
     parameters: [jobIdParameter],
     answers: {
-      ...keyAnswers,
-      ...jobAnswers,
       200: {
         description: "The result, or why there is none",
         schema: "LipsyncResult",
         example: { output_path: "results/clip.mp4", result_url: "https://example.com/files/clip.mp4" },
       },
-      400: notCompleted,
     },
+    refusals: [forKeys, forJobs, forResults],
   },
   {
     method: "post",
@@ -135,9 +125,6 @@ export const jobOperations: Operation[] = [
       },
     },
     answers: {
-      ...keyAnswers,
-      ...jobAnswers,
-      ...bodyAnswers,
       200: {
         description: "It shows this state",
         schema: "Marked",
@@ -148,7 +135,7 @@ export const jobOperations: Operation[] = [
         schema: "Marked",
         example: { message: `Job ${ID} will be marked as cancelled`, pending: true },
       },
-      400: idAndBodyAnswer("invalid_job_id"),
     },
+    refusals: [forKeys, forJobs, forBodies],
   },
 ];

@@ -1,4 +1,4 @@
-import { type Operation, refusal } from "../operation.ts";
+import type { Operation } from "../operation.ts";
 
 export const serviceOperations: Operation[] = [
   {
@@ -33,13 +33,8 @@ export const serviceOperations: Operation[] = [
     summary: "Whether jobs would be done",
     description: "Temporal and the object store can be reached, and workers poll.",
     open: true,
-    answers: {
-      200: { description: "They would", schema: "Ok", example: { status: "ok" } },
-      503: {
-        ...refusal("Something is missing", ["not_ready"], "NotReady"),
-        headers: { "Retry-After": "Seconds to wait" },
-      },
-    },
+    answers: { 200: { description: "They would", schema: "Ok", example: { status: "ok" } } },
+    refusals: [{ 503: { not_ready: "Something is missing" } }],
   },
   {
     method: "get",
@@ -75,10 +70,8 @@ export const serviceOperations: Operation[] = [
         example: "swagger-ui.css",
       },
     ],
-    answers: {
-      200: { description: "The file", mediaType: "*/*" },
-      404: refusal("There is no such file", ["file_not_found"]),
-    },
+    answers: { 200: { description: "The file", mediaType: "*/*" } },
+    refusals: [{ 404: { file_not_found: "There is no such file" } }],
   },
 ];
 
@@ -100,12 +93,13 @@ export const fileOperation: Operation = {
   ],
   answers: {
     200: { description: "All of it", mediaType: "*/*" },
-    206: { description: "A part", mediaType: "*/*", headers: { "Content-Range": "Which part" } },
-    403: refusal("The link has expired or was changed", ["link_expired", "invalid_link"]),
-    404: refusal("There is no such file", ["file_not_found"]),
-    416: {
-      ...refusal("The file has no such part", ["range_not_satisfiable"]),
-      headers: { "Content-Range": "How long it is" },
-    },
+    206: { description: "A part", mediaType: "*/*", headers: { "Content-Range": { description: "Which part" } } },
   },
+  refusals: [
+    {
+      403: { link_expired: "The link has expired", invalid_link: "The link was changed" },
+      404: { file_not_found: "There is no such file" },
+      416: { range_not_satisfiable: "The file has no such part" },
+    },
+  ],
 };

@@ -1,10 +1,7 @@
-import { type Answer, bodyAnswers, ID, keyAnswers, type Operation, refusal, temporalAnswers } from "../operation.ts";
+import { type Answer, forBodies, forKeys, forTemporal, ID, type Operation, type Refusals } from "../operation.ts";
 
-const location = { Location: "The path of the job's document" };
+const location = { Location: { description: "The path of the job's document" } };
 const answers: Record<number, Answer> = {
-  ...keyAnswers,
-  ...bodyAnswers,
-  ...temporalAnswers,
   200: {
     description: "The job is accepted",
     schema: "Submitted",
@@ -12,6 +9,11 @@ const answers: Record<number, Answer> = {
     example: { id: ID, status: "queued" },
   },
 };
+const forQueues: Refusals = {
+  429: { tenant_queue_full: "Too many of the caller's jobs are waiting" },
+  503: { queue_full: "Too many jobs are waiting" },
+};
+const refusals = [forKeys, forBodies, forTemporal, forQueues];
 
 export const submissionOperations: Operation[] = [
   {
@@ -52,6 +54,7 @@ export const submissionOperations: Operation[] = [
       },
     },
     answers,
+    refusals,
   },
   {
     method: "post",
@@ -73,6 +76,7 @@ export const submissionOperations: Operation[] = [
       },
     },
     answers,
+    refusals,
   },
   {
     method: "post",
@@ -94,6 +98,7 @@ export const submissionOperations: Operation[] = [
       },
     },
     answers,
+    refusals,
   },
   {
     method: "post",
@@ -109,6 +114,7 @@ export const submissionOperations: Operation[] = [
       },
     },
     answers,
+    refusals,
   },
   {
     method: "post",
@@ -129,17 +135,13 @@ export const submissionOperations: Operation[] = [
       },
     },
     answers: {
-      ...answers,
       200: {
         description: "The job is accepted",
         schema: "LipsyncSubmitted",
         headers: location,
         example: { job_id: ID, status: "submitted" },
       },
-      503: refusal("Temporal cannot be reached, or lip-sync is not configured here", [
-        "temporal_unavailable",
-        "lip_sync_not_configured",
-      ]),
     },
+    refusals: [...refusals, { 503: { lip_sync_not_configured: "There is no token of Modal here" } }],
   },
 ];

@@ -7,12 +7,6 @@ export const errorSchema = z.object({
   code: z.string().describe("What programs read"),
   request_id: z.string().describe("As in `X-Request-Id`; the log has it, too"),
   errors: z.record(z.string(), z.string()).optional().describe("Of a bad body: a sentence per field"),
-});
-
-export const notCompletedSchema = errorSchema.extend({
-  status: jobState.optional().describe("How the job is, when it has no result to give"),
-});
-
-export const notReadySchema = errorSchema.extend({
-  missing: z.array(z.string()).optional().describe("What is missing, each a sentence"),
+  status: jobState.optional().describe("How a job is that has no result to give"),
+  missing: z.array(z.string()).optional().describe("What keeps the service from being ready, each a sentence"),
 });

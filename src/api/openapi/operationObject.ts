@@ -1,0 +1,85 @@
+import {
+  type Answer,
+  type Headers,
+  ID,
+  mergeRefusals,
+  type Operation,
+  type Parameter,
+  refusalHeaders,
+} from "./operation.ts";
+import type { SchemaName } from "./schemas.ts";
+
+/** Where a key is needed. */
+const rateLimitHeaders: Headers = {
+  "RateLimit-Limit": { description: "Requests that are allowed in a minute" },
+  "RateLimit-Remaining": { description: "How many of them are left" },
+  "RateLimit-Reset": { description: "Seconds until there are as many again" },
+};
+
+/** An operation in the words of OpenAPI. */
+export function operationObject(operation: Operation) {
+  const { operationId, tag, summary, description, open, parameters, body, answers, refusals = [] } = operation;
+  const successes = Object.entries(answers).map(([status, answer]) => [status, responseObject(answer, open !== true)]);
+  const errors = Object.entries(mergeRefusals(refusals)).map(([status, codes]) => [
+    status,
+    errorObject(Number(status), codes),
+  ]);
+  return {
+    operationId,
+    tags: [tag],
+    summary,
+    ...(description !== undefined && { description }),
+    ...(open && { security: [] }),
+    ...(parameters && { parameters: parameters.map(parameterObject) }),
+    ...(body && {
+      requestBody: {
+        required: body.optional !== true,
+        content: { "application/json": { schema: reference(body.schema), examples: examplesOf(body.examples) } },
+      },
+    }),
+    responses: Object.fromEntries([...successes, ...errors]),
+  };
+}
+
+function parameterObject(parameter: Parameter) {
+  return { ...parameter, required: parameter.in === "path" };
+}
+
+function examplesOf(examples: Record<string, object>) {
+  return Object.fromEntries(Object.entries(examples).map(([name, value]) => [name, { value }]));
+}
+
+function responseObject({ description, schema, mediaType, example, headers = {} }: Answer, limited: boolean) {
+  return {
+    description,
+    headers: headerObjects(limited ? { ...rateLimitHeaders, ...headers } : headers),
+    ...(mediaType !== undefined && { content: { [mediaType]: {} } }),
+    ...(schema !== undefined && {
+      content: { "application/json": { schema: reference(schema), ...(example && { example }) } },
+    }),
+  };
+}
+
+function errorObject(status: number, codes: Record<string, string>) {
+  const [first = ["", ""]] = Object.entries(codes);
+  const schema = { ...reference("Error"), properties: { code: { enum: Object.keys(codes) } } };
+  const example = { error: first[1], code: first[0], request_id: ID };
+  return {
+    description: Object.entries(codes)
+      .map(([code, when]) => `- \`${code}\`: ${when}`)
+      .join("\n"),
+    headers: headerObjects(refusalHeaders[status] ?? {}),
+    content: { "application/json": { schema, example } },
+  };
+}
+
+function headerObjects(headers: Headers) {
+  const entries = Object.entries(headers).map(([name, { description, optional = false }]) => {
+    return [name, { description, required: !optional, schema: { type: "string" } }] as const;
+  });
+  return Object.fromEntries(entries);
+}
+
+function reference(name: SchemaName) {
+  return { $ref: `#/components/schemas/${name}` };
+}
