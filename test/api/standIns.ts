@@ -15,7 +15,7 @@ export async function rendering(view: JobView): Promise<void> {
   });
   let ended = false;
   setHandler(endJob, ({ state, error }) => {
-    upsertMemo({ view: { ...view, state, error } });
+    upsertMemo({ view: { ...view, state, error: error ?? `Job ${state}` } });
     ended = true;
   });
   await Promise.race([runModel(), condition(() => ended)]);

@@ -3,6 +3,7 @@ import type { Config } from "../../config.ts";
 import type { Operation } from "./operation.ts";
 import { operationObject } from "./operationObject.ts";
 import { codecOperations } from "./operations/codec.ts";
+import { deliveryOperations } from "./operations/deliveries.ts";
 import { gpuOperations } from "./operations/gpus.ts";
 import { jobOperations } from "./operations/jobs.ts";
 import { fileOperation, serviceOperations } from "./operations/service.ts";
@@ -22,6 +23,7 @@ export function openApiDocument(config: Config, { servesFiles }: { servesFiles: 
     ...submissionOperations,
     ...jobOperations,
     ...(servesFiles ? [fileOperation] : []),
+    ...deliveryOperations,
     ...gpuOperations,
     ...(config.temporal.payloadKeys.length > 0 ? codecOperations : []),
     ...serviceOperations,

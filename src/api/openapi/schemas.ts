@@ -1,9 +1,11 @@
 import type { Config } from "../../config.ts";
 import { payloadsSchema } from "../routes/codec.ts";
+import { replaySchema } from "../routes/deliveries.ts";
 import { drainSchema } from "../routes/gpus.ts";
 import { markSchema } from "../routes/jobs.ts";
 import { resizeSchema } from "../routes/pools.ts";
 import { submissionSchemas } from "../submissionSchemas.ts";
+import { deliveriesSchema, redeliveredSchema, replayedSchema } from "./schemas/deliveries.ts";
 import { errorSchema } from "./schemas/errors.ts";
 import { drainedSchema, gpusSchema, poolSchema, poolsSchema } from "./schemas/gpus.ts";
 import {
@@ -28,6 +30,7 @@ export function schemasOf(config: Config) {
     AnalysisSubmission: analyze,
     LipsyncSubmission: lipsync,
     Mark: markSchema,
+    Replay: replaySchema,
     Drain: drainSchema,
     Resize: resizeSchema,
     Payloads: payloadsSchema,
@@ -38,6 +41,9 @@ export function schemasOf(config: Config) {
     LipsyncResult: lipsyncResultSchema,
     Job: jobSchema,
     Marked: markedSchema,
+    Deliveries: deliveriesSchema,
+    Redelivered: redeliveredSchema,
+    Replayed: replayedSchema,
     Gpus: gpusSchema,
     Drained: drainedSchema,
     Pool: poolSchema,

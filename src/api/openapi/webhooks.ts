@@ -32,8 +32,8 @@ export const webhooks = {
       tags: ["Jobs"],
       summary: "A job has ended",
       description:
-        "Sent to the job's `notify_url`. No answer within 10 seconds, or another one than 2xx: it is sent again, four " +
-        "times, 5 seconds apart. Redirects are not followed.",
+        "Sent to the job's `notify_url`. Without an answer of 2xx within 10 seconds it is sent again: four times, 5 seconds " +
+        "apart or as `Retry-After` asks, then as the operator has configured. Redirects are not followed.",
       security: [],
       parameters: headers,
       requestBody: {

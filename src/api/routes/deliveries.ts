@@ -16,7 +16,8 @@ import { adminOnly } from "../middleware/adminOnly.ts";
 import { readJob } from "../readJob.ts";
 import { temporalCall } from "../temporalCall.ts";
 
-const replaySchema = z.object({
+/** The body of `POST /deliveries`. */
+export const replaySchema = z.object({
   since: z.iso.datetime({ offset: true, error: "must be a time such as 2026-01-31T12:00:00Z" }),
   status: z.literal("failed").default("failed"),
 });

@@ -7,9 +7,11 @@ import type { Client } from "@temporalio/client";
 import { NativeConnection, Worker } from "@temporalio/worker";
 import fc from "fast-check";
 import { entryOf } from "../../../src/activities/ledger.ts";
+import { writeLedger } from "../../../src/deliveries.ts";
 import type { GpuView } from "../../../src/gpus/types.ts";
 import { initialView, type JobSpec, type JobView, jobTypes } from "../../../src/jobs/job.ts";
 import { finalStates, jobStates } from "../../../src/jobs/states.ts";
+import type { WebhookLedger } from "../../../src/jobs/webhook.ts";
 import { keys } from "../../../src/storage/keys.ts";
 import { ids } from "../../../src/workflows/names.ts";
 import { testLog } from "../../support/runtime.ts";
@@ -133,6 +135,19 @@ describe("the API, as its document describes it", () => {
     return { live, ended };
   }
 
+  const ledger: WebhookLedger = {
+    request: {
+      jobId: EXAMPLE_JOB,
+      tenant: "default",
+      url: "https://example.com/hook?token=t",
+      ending: { state: "success" },
+    },
+    attempts: [
+      { at: new Date().toISOString(), delivered: false, ms: 10_000, error: "no answer within 10 s" },
+      { at: new Date().toISOString(), delivered: true, statusCode: 204, ms: 12 },
+    ],
+  };
+
   const outputPathOf = (type: string) => (type === "lipsync" ? "/outputs/clip.mp4" : undefined);
 
   async function send({ method, path, headers, body }: Omit<GeneratedRequest, "operationId">): Promise<Response> {
@@ -143,6 +158,7 @@ describe("the API, as its document describes it", () => {
   it("answers its examples with success", async () => {
     await standIn(EXAMPLE_JOB, { state: "success", files: await storeResult("csm") });
     await standInGpus();
+    await writeLedger(api.store, ledger);
     let answered = 0;
     for (const route of routes) {
       const examples = Object.values(route.requestBody?.content["application/json"]?.examples ?? {});
@@ -153,7 +169,7 @@ describe("the API, as its document describes it", () => {
         const headers = { "X-C3-RENDER-KEY": KEY, ...(body !== undefined && { "Content-Type": "application/json" }) };
         const response = await send({ ...route, path, headers, body });
         // No worker does jobs here, and readiness says so.
-        const expected = route.operationId === "readReadiness" ? 503 : 200;
+        const expected = route.operationId === "readReadiness" ? 503 : Number(Object.keys(route.responses)[0]);
         assert.equal(response.status, expected, `${route.operationId} ${body} ${await response.clone().text()}`);
         await checkAnswer(route, response);
         answered += 1;
@@ -183,6 +199,7 @@ describe("the API, as its document describes it", () => {
         { weight: 10, arbitrary: fc.uuid() },
         { weight: 5, arbitrary: fc.constant(unattended) },
       ),
+      "redeliver id": fc.oneof(known, fc.constant(EXAMPLE_JOB), fc.uuid()),
       "drainGpu id": fc.constantFrom(EXAMPLE_GPU, "gpu-media:fast-1"),
       type: fc.constantFrom("media:fast", "ollama_webui:fast"),
       file: fc.constantFrom("start.js", "swagger-ui.css"),
