@@ -23,6 +23,7 @@ const hostile: fc.Arbitrary<unknown> = fc.oneof(
   ),
   fc.jsonValue(),
 );
+const times = fc.date({ min: new Date(0), noInvalidDate: true }).map((date) => date.toISOString());
 const url = fc.webUrl({ validSchemes: ["http", "https"], withQueryParameters: true });
 
 /** Values of a schema, with a hostile one in some places. */
@@ -47,6 +48,7 @@ function valuesOf(schema: JsonSchema, { schemas }: Described["components"]): fc.
       return fc.boolean();
     case "string":
       if (schema.format === "base64") return fc.base64String();
+      if (schema.format === "date-time") return times;
       return schema.format === "uri" ? url : fc.string({ maxLength: Math.min(schema.maxLength ?? 40, 40) });
     default:
       return fc.jsonValue();

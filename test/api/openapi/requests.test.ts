@@ -37,6 +37,8 @@ describe("the API, as its document describes it", () => {
   let document: Described;
   let routes: Route[];
   let checkAnswer: ReturnType<typeof createChecker>["checkAnswer"];
+  /** Operation and status of the answers so far. */
+  const seen = new Set<string>();
 
   before(async () => {
     testLog();
@@ -150,6 +152,11 @@ describe("the API, as its document describes it", () => {
 
   const outputPathOf = (type: string) => (type === "lipsync" ? "/outputs/clip.mp4" : undefined);
 
+  async function check(route: Route, response: Response): Promise<void> {
+    seen.add(`${route.operationId} ${response.status}`);
+    await checkAnswer(route, response);
+  }
+
   async function send({ method, path, headers, body }: Omit<GeneratedRequest, "operationId">): Promise<Response> {
     const init = { method, headers, redirect: "manual" as const };
     return await fetch(`${api.url}${path}`, body === undefined ? init : { ...init, body });
@@ -171,7 +178,7 @@ describe("the API, as its document describes it", () => {
         // No worker does jobs here, and readiness says so.
         const expected = route.operationId === "readReadiness" ? 503 : Number(Object.keys(route.responses)[0]);
         assert.equal(response.status, expected, `${route.operationId} ${body} ${await response.clone().text()}`);
-        await checkAnswer(route, response);
+        await check(route, response);
         answered += 1;
       }
     }
@@ -210,7 +217,6 @@ describe("the API, as its document describes it", () => {
       Range: fc.constantFrom("bytes=0-1", "bytes=99-"),
       redirect: fc.constant("1"),
     };
-    const seen = new Set<string>();
     const batch = fc.array(requestsOf(document, routes, { keys: [KEY, USER_KEY], values }), {
       minLength: REQUESTS_PER_BATCH,
       maxLength: REQUESTS_PER_BATCH,
@@ -219,9 +225,8 @@ describe("the API, as its document describes it", () => {
       await Promise.all(
         requests.map(async (request) => {
           const response = await send(request);
-          seen.add(`${request.operationId} ${response.status}`);
           const route = routes.find(({ operationId }) => operationId === request.operationId);
-          await checkAnswer(route!, response).catch((cause) => {
+          await check(route!, response).catch((cause) => {
             throw new Error(JSON.stringify(request), { cause });
           });
         }),
