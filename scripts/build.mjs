@@ -1,4 +1,4 @@
-// Compiles src/ to dist/ and bundles the workflows ahead, so that a worker in production starts without a bundler.
+// Compiles src/ to dist/, with the types of the client, and bundles the workflows ahead, so that a worker in production starts without a bundler.
 import { execFileSync } from "node:child_process";
 import { rm, writeFile } from "node:fs/promises";
 import { fileURLToPath, pathToFileURL } from "node:url";
@@ -7,9 +7,9 @@ import { bundleWorkflowCode } from "@temporalio/worker";
 const path = (relative) => fileURLToPath(new URL(`../${relative}`, import.meta.url));
 
 await rm(path("dist"), { recursive: true, force: true });
-execFileSync(process.execPath, [path("node_modules/typescript/bin/tsc"), "-p", path("tsconfig.build.json")], {
-  stdio: "inherit",
-});
+for (const project of ["tsconfig.build.json", "tsconfig.client.json"]) {
+  execFileSync(process.execPath, [path("node_modules/typescript/bin/tsc"), "-p", path(project)], { stdio: "inherit" });
+}
 const workflowsPath = path("src/workflows/index.ts");
 const failureConverterPath = path("src/workflows/failureConverter.ts");
 const bundles = {

@@ -4,9 +4,9 @@ import { join } from "node:path";
 import { Readable } from "node:stream";
 import { pipeline } from "node:stream/promises";
 import { setTimeout as delay } from "node:timers/promises";
-import { z } from "zod";
+import { createClient, type Job, type Submissions } from "../client/index.ts";
 import { loadConfig } from "../config.ts";
-import { type JobType, jobTypes } from "../jobs/job.ts";
+import type { JobType } from "../jobs/job.ts";
 import { fail } from "../processes.ts";
 import { samplePicture } from "../simulator/samples.ts";
 import { createObjectStore } from "../storage/index.ts";
@@ -18,20 +18,6 @@ import { type Embedded, startEmbedded } from "./embedded.ts";
 const TEXT = "Hello! This is c3-render, speaking from a workflow that cannot get lost.";
 const POLL_MS = 100;
 const HOOK = "demo";
-
-const submittedSchema = z.union([
-  z.object({ id: z.string() }),
-  z.object({ job_id: z.string() }).transform((answer) => ({ id: answer.job_id })),
-]);
-const documentSchema = z.object({
-  id: z.string(),
-  type: z.enum(jobTypes),
-  finished_at: z.string().optional(),
-  error: z.string().optional(),
-  result: z.object({ text: z.string().optional(), result_url: z.string().optional() }).optional(),
-  timeline: z.array(z.object({ at: z.string(), event: z.string() })),
-});
-type JobDocument = z.infer<typeof documentSchema>;
 
 /** `npm run demo`: starts everything, renders a job of every kind, saves what came of it, and ends. */
 async function main(): Promise<void> {
@@ -54,16 +40,17 @@ async function renderAll(stack: Embedded, say: Say): Promise<void> {
   const image_url = await storePicture(stack);
   say(`\nRendering on ${simulator === undefined ? "Comput3" : "the simulator (there is no C3_API_KEY)"}:`);
   say(`  csm        speaks "${TEXT}"`);
-  const speech = await render(stack, "/csm", { text: TEXT, voice: "conversational_a", ...hook });
+  const speech = await render(stack, "csm", { text: TEXT, voice: "conversational_a", ...hook });
   const audio_url = speech.result?.result_url;
+  if (audio_url === undefined) throw new Error("the speech has no file");
   say("  whisper    listens to that speech; portrait, analyze and lipsync take a picture, and let it speak");
   const others = [
-    render(stack, "/whisper", { audio_url, language: "en" }),
-    render(stack, "/portrait", { image_url, audio_url }),
-    render(stack, "/analyze", { image_url }),
+    render(stack, "whisper", { audio_url, language: "en" }),
+    render(stack, "portrait", { image_url, audio_url }),
+    render(stack, "analyze", { image_url }),
   ];
   if (config.modal === undefined) say("  (no lipsync: it needs MODAL_TOKEN_ID and MODAL_TOKEN_SECRET)");
-  else others.push(render(stack, "/jobs", { image_url, audio_url }));
+  else others.push(render(stack, "lipsync", { image_url, audio_url }));
   const documents = [speech, ...(await Promise.all(others))];
 
   say(`\n  ${tableRow(["", "downloading", "waiting", "rendering", "uploading", "in all"])}`);
@@ -90,26 +77,13 @@ async function storePicture({ config, apiUrl }: Embedded): Promise<string> {
 }
 
 /** Submits a job and waits for its end. */
-async function render(stack: Embedded, path: string, body: Record<string, unknown>): Promise<JobDocument> {
-  const answer = await ask(stack, path, { method: "POST", body: JSON.stringify(body) });
-  const { id } = submittedSchema.parse(answer);
-  for (;;) {
-    const document = documentSchema.parse(await ask(stack, `/jobs/${id}`));
-    if (document.result !== undefined) return document;
-    if (document.finished_at !== undefined) throw new Error(`${path} job ${id} failed: ${document.error}`);
-    await delay(POLL_MS);
-  }
-}
-
-/** @throws with the API's own words when it refuses */
-async function ask({ apiUrl, config }: Embedded, path: string, init: RequestInit = {}): Promise<unknown> {
-  const key = config.api.key === undefined ? {} : { "X-C3-RENDER-KEY": config.api.key };
-  const response = await fetch(`${apiUrl}${path}`, {
-    ...init,
-    headers: { "Content-Type": "application/json", ...key },
-  });
-  if (!response.ok) throw new Error(`${path} answered ${response.status}: ${await response.text()}`);
-  return await response.json();
+async function render<T extends JobType>(stack: Embedded, type: T, body: Submissions[T]): Promise<Job> {
+  const { apiUrl, config } = stack;
+  const client = createClient({ baseUrl: apiUrl, apiKey: config.api.key });
+  const id = await client.submit(type, body);
+  const job = await client.wait(id, { pollMs: POLL_MS });
+  if (job.result === undefined) throw new Error(`${type} job ${id} failed: ${job.error}`);
+  return job;
 }
 
 function tableRow([first = "", ...rest]: string[]): string {
@@ -117,7 +91,7 @@ function tableRow([first = "", ...rest]: string[]): string {
 }
 
 /** Seconds of each stage, from the job's timeline. */
-function timesOf({ timeline }: JobDocument): string[] {
+function timesOf({ timeline }: Job): string[] {
   const times = new Map<string, number>();
   for (const [index, { at, event }] of timeline.slice(0, -1).entries()) {
     const stage = event.split(" ")[0] ?? event;
@@ -138,7 +112,7 @@ const extensions: Record<JobType, string> = {
 };
 
 /** Saves the result. @returns where it is, or what it says */
-async function keep({ config }: Embedded, { id, type, result }: JobDocument): Promise<string> {
+async function keep({ config }: Embedded, { id, type, result }: Job): Promise<string> {
   if (result?.text !== undefined) return `"${result.text}"`;
   if (result?.result_url === undefined) return "(nothing that could be fetched)";
   const file = join(config.outputDir, `${type}-${id}.${extensions[type]}`);

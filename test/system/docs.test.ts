@@ -4,11 +4,13 @@ import { mkdtemp, readFile, rm, stat } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { promisify } from "node:util";
+import { createClient } from "../../src/client/index.ts";
+import { readDocument, routesOf } from "../api/openapi/support.ts";
 import { startTestStack, type TestStack } from "../support/stack.ts";
 
 const ERROR = /"error"|curl: \(/;
 
-describe("the examples of docs/api.md", async () => {
+describe("the examples of the documentation", async () => {
   let stack: TestStack;
   let folder: string;
   before(async () => {
@@ -20,7 +22,7 @@ describe("the examples of docs/api.md", async () => {
     await stack.close();
   });
 
-  it("run as they are", async function () {
+  it("run as they are in docs/api.md", async function () {
     this.timeout(120_000);
     const page = await readFile(new URL("../../docs/api.md", import.meta.url), "utf8");
     const examples = [...page.matchAll(/```sh\n([\s\S]*?)```/g)].map(([, script = ""]) => script);
@@ -40,5 +42,24 @@ describe("the examples of docs/api.md", async () => {
     }
     assert.ok((await stat(join(folder, "speech.mp3"))).size > 1000);
     for (const id of new Set(ids)) await stack.untilState(id, "success");
+  });
+
+  it("render as they are in the OpenAPI document", async function () {
+    this.timeout(120_000);
+    const client = createClient({ baseUrl: `${stack.apiUrl}/api/v0` });
+    const document = readDocument(await (await fetch(`${stack.apiUrl}/openapi.json`)).json());
+    const submissions = routesOf(document).filter(({ tags }) => tags.includes("Submissions"));
+    assert.equal(submissions.length, 5);
+    for (const { path, requestBody } of submissions) {
+      for (const { value } of Object.values(requestBody?.content["application/json"]?.examples ?? {})) {
+        const text = JSON.stringify(value)
+          .replaceAll("https://example.com/hook", `${stack.simulator.url}/sim/hooks/openapi`)
+          .replaceAll("https://example.com/", `${stack.simulator.url}/sim/files/`);
+        const { status, body } = await stack.post(path, JSON.parse(text));
+        assert.equal(status, 200, `${path} ${text} ${JSON.stringify(body)}`);
+        const job = await client.wait(String(body.id ?? body.job_id), { pollMs: 100 });
+        assert.ok(job.result, `${path} ${text} ${job.error}`);
+      }
+    }
   });
 });

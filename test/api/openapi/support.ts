@@ -30,6 +30,7 @@ interface Content {
 
 export interface DescribedOperation {
   operationId: string;
+  tags: string[];
   security?: object[];
   parameters?: { name: string; in: string; schema: JsonSchema; example?: unknown }[];
   requestBody?: { required: boolean; content: Content };

@@ -1,0 +1,134 @@
+import { setTimeout as delay } from "node:timers/promises";
+import { z } from "zod";
+import { errorSchema } from "../api/openapi/schemas/errors.ts";
+import {
+  jobSchema,
+  lipsyncSubmittedSchema,
+  markedSchema,
+  resultSchema,
+  statusSchema,
+  submittedSchema,
+} from "../api/openapi/schemas/jobs.ts";
+import type { JobType } from "../jobs/job.ts";
+import { isFinal, type RequestableState } from "../jobs/states.ts";
+import { ApiError } from "./errors.ts";
+import type { Job, Result, Status, Submissions } from "./types.ts";
+
+export interface ClientOptions {
+  /** Where the API is, such as `http://127.0.0.1:5000`. */
+  baseUrl: string;
+  apiKey?: string | undefined;
+  /** Of one request. */
+  timeoutMs?: number;
+}
+
+export interface CallOptions {
+  signal?: AbortSignal | undefined;
+}
+
+export type Client = ReturnType<typeof createClient>;
+
+const TIMEOUT_MS = 30_000;
+const POLL_MS = 1000;
+
+const paths: Record<JobType, string> = {
+  csm: "/csm",
+  whisper: "/whisper",
+  portrait: "/portrait",
+  analyze: "/analyze",
+  lipsync: "/jobs",
+};
+const acceptedSchema = z.union([submittedSchema, lipsyncSubmittedSchema]);
+
+/** A client of the HTTP API. Every call throws `ApiError` when the API refuses it. */
+export function createClient({ baseUrl, apiKey, timeoutMs = TIMEOUT_MS }: ClientOptions) {
+  const origin = baseUrl.replace(/\/+$/, "");
+  const key: Record<string, string> = apiKey === undefined ? {} : { "X-C3-RENDER-KEY": apiKey };
+
+  async function call<T extends z.ZodType>(
+    schema: T,
+    method: "GET" | "POST",
+    path: string,
+    { signal, body }: CallOptions & { body?: object } = {},
+  ): Promise<z.output<T>> {
+    const timeout = AbortSignal.timeout(timeoutMs);
+    const response = await fetch(`${origin}${path}`, {
+      method,
+      headers: { ...key, ...(body && { "Content-Type": "application/json" }) },
+      ...(body && { body: JSON.stringify(body) }),
+      signal: signal === undefined ? timeout : AbortSignal.any([signal, timeout]),
+    });
+    const text = await response.text();
+    if (!response.ok) throw refusal(response, text);
+    return schema.parse(JSON.parse(text));
+  }
+
+  async function status(id: string, options?: CallOptions): Promise<Status> {
+    return await call(statusSchema, "GET", `/status/${id}`, options);
+  }
+
+  async function job(id: string, options?: CallOptions): Promise<Job> {
+    return await call(jobSchema, "GET", `/jobs/${id}`, options);
+  }
+
+  /** Asks a job to end. @returns what became of it, in a sentence */
+  async function mark(id: string, body: { status: RequestableState; error?: string }, options?: CallOptions) {
+    return (await call(markedSchema, "POST", `/job/${id}`, { ...options, body })).message;
+  }
+
+  return {
+    status,
+    job,
+    mark,
+
+    /** @returns the id of the job */
+    async submit<T extends JobType>(type: T, body: Submissions[T], options?: CallOptions): Promise<string> {
+      const accepted = await call(acceptedSchema, "POST", paths[type], { ...options, body });
+      return "id" in accepted ? accepted.id : accepted.job_id;
+    },
+
+    /** What came of a job that succeeded, or why it failed. */
+    async result(id: string, options?: CallOptions): Promise<Result> {
+      return await call(resultSchema, "GET", `/result/${id}`, options);
+    },
+
+    async cancel(id: string, options?: CallOptions): Promise<string> {
+      return await mark(id, { status: "cancelled" }, options);
+    },
+
+    /** Waits until a job has ended, however it did; for as long as `signal` lets it. */
+    async wait(id: string, { pollMs = POLL_MS, ...options }: CallOptions & { pollMs?: number } = {}): Promise<Job> {
+      for (;;) {
+        const waitMs = await status(id, options).then(
+          (found) => (isFinal(found.status) ? undefined : pollMs),
+          (error) => retryMs(error),
+        );
+        if (waitMs === undefined) return await job(id, options);
+        await delay(waitMs, undefined, { signal: options.signal });
+      }
+    },
+  };
+}
+
+function refusal(response: Response, text: string): ApiError {
+  const { status, statusText, headers } = response;
+  const parsed = errorSchema.safeParse(jsonOf(text));
+  const details = parsed.data ?? { error: `HTTP ${status} ${statusText}`, code: "unknown" };
+  const retryAfter = headers.get("Retry-After");
+  return new ApiError(status, { ...details, retryAfterSeconds: retryAfter === null ? undefined : Number(retryAfter) });
+}
+
+/** undefined for what is not JSON: a proxy may answer in its own way. */
+function jsonOf(text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch {
+    return undefined;
+  }
+}
+
+/** @throws whatever waiting does not help against */
+function retryMs(error: unknown): number {
+  if (error instanceof ApiError && error.retryAfterSeconds !== undefined) return error.retryAfterSeconds * 1000;
+  throw error;
+}

@@ -1,0 +1,20 @@
+import type { z } from "zod";
+import type { jobSchema, resultSchema, statusSchema } from "../api/openapi/schemas/jobs.ts";
+import type { analyzeSchema } from "../jobs/analyze.ts";
+import type { csmSchema } from "../jobs/csm.ts";
+import type { lipsyncSchema } from "../jobs/lipsync.ts";
+import type { portraitSchema } from "../jobs/portrait.ts";
+import type { whisperSchema } from "../jobs/whisper.ts";
+
+/** What is sent for a job of each kind: the bodies of the API's documentation. */
+export interface Submissions {
+  csm: z.input<ReturnType<typeof csmSchema>>;
+  whisper: z.input<ReturnType<typeof whisperSchema>>;
+  portrait: z.input<ReturnType<typeof portraitSchema>>;
+  analyze: z.input<ReturnType<typeof analyzeSchema>>;
+  lipsync: z.input<ReturnType<typeof lipsyncSchema>>;
+}
+
+export type Status = z.output<typeof statusSchema>;
+export type Result = z.output<typeof resultSchema>;
+export type Job = z.output<typeof jobSchema>;
