@@ -452,6 +452,7 @@ const environmentSchema = z.object({
   SIM_SPEED: seconds.default(1),
   SIM_RATE_PER_HOUR: seconds.default(0.5),
   SIM_COMFYUI_VERSION: z.enum(["0.3.33", "0.3.49", "0.3.64", "latest"]).default("0.3.64"),
+  C3_RENDER_URL: url.default("http://127.0.0.1:5000"),
   C3_RENDER_DATA_DIR: text.default("./.c3-render"),
   TEMPORAL_CLI_PATH: text.optional(),
   TEMPORAL_PORT: port.default(7233),
@@ -471,20 +472,34 @@ export function ownOrigin({ tls, port }: Pick<ApiConfig, "tls" | "port">): strin
  * @throws ConfigError naming every bad value
  */
 export function loadConfig(env: Record<string, string | undefined>): Config {
-  const { values, problems } = withFiles(env);
+  return toConfig(readEnvironment(env, environmentSchema));
+}
+
+/**
+ * What a program needs to know that calls the API: where it is, and the key.
+ * @throws ConfigError
+ */
+export function loadClientConfig(env: Record<string, string | undefined>) {
+  const schema = environmentSchema.pick({ C3_RENDER_URL: true, C3_RENDER_API_KEY: true });
+  const { C3_RENDER_URL: baseUrl, C3_RENDER_API_KEY: apiKey } = readEnvironment(env, schema);
+  return { baseUrl, apiKey };
+}
+
+function readEnvironment<T extends z.ZodObject>(env: Record<string, string | undefined>, schema: T): z.output<T> {
+  const { values, problems } = withFiles(env, Object.keys(schema.shape));
   if ("TLS_CERT" in values !== "TLS_KEY" in values) problems.push("TLS_CERT: needs TLS_KEY, and the other way round");
-  const parsed = environmentSchema.safeParse(values);
+  const parsed = schema.safeParse(values);
   if (!parsed.success) {
     problems.push(...parsed.error.issues.map((issue) => `${issue.path.join(".")}: ${issue.message}`));
   }
   if (!parsed.success || problems.length > 0) throw new ConfigError(problems);
-  return toConfig(parsed.data);
+  return parsed.data;
 }
 
-function withFiles(env: Record<string, string | undefined>) {
+function withFiles(env: Record<string, string | undefined>, names: readonly string[]) {
   const values: Record<string, string> = {};
   const problems: string[] = [];
-  for (const name of Object.keys(environmentSchema.shape)) {
+  for (const name of names) {
     const value = env[name];
     const file = env[`${name}_FILE`];
     if (value !== undefined && value !== "") values[name] = value;
