@@ -4,6 +4,7 @@ import { mkdtemp, readdir, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { submitJob } from "../../src/api/submitJob.ts";
+import { createClient, type Submissions } from "../../src/client/index.ts";
 import { type Config, loadConfig } from "../../src/config.ts";
 import { type Stack, startStack } from "../../src/dev/stack.ts";
 import { freePort } from "../../src/dev/temporalServer.ts";
@@ -37,7 +38,7 @@ export interface TestStack extends Omit<Stack, "simulator"> {
   post(path: string, body: unknown): Promise<{ status: number; body: Record<string, unknown> }>;
   get(path: string): Promise<{ status: number; body: Record<string, unknown> }>;
   /** Submits a csm job and returns its id. */
-  submit(body?: Record<string, unknown>): Promise<string>;
+  submit(body?: Submissions["csm"]): Promise<string>;
   /** Starts a job with deadlines that the API would not take, because they are too short for anybody but a test. */
   start(overrides: Deadlines): Promise<string>;
   view(id: string): Promise<JobView>;
@@ -123,6 +124,7 @@ async function testConfig(options: TestStackOptions, address: string, folder: st
 
 function helpers(stack: Stack, simulator: Simulator, folder: string) {
   const { client, config } = stack;
+  const api = createClient({ baseUrl: stack.apiUrl });
 
   async function call(path: string, init?: RequestInit) {
     const response = await fetch(`${stack.apiUrl}${path}`, init);
@@ -143,11 +145,7 @@ function helpers(stack: Stack, simulator: Simulator, folder: string) {
     post,
     get: (path: string) => call(path),
     view,
-    async submit(body: Record<string, unknown> = { text: "Hello from the tests." }) {
-      const answer = await post("/csm", body);
-      assert.equal(answer.status, 200, JSON.stringify(answer.body));
-      return answer.body.id as string;
-    },
+    submit: (body: Submissions["csm"] = { text: "Hello from the tests." }) => api.submit("csm", body),
     async start(overrides: Deadlines) {
       const now = Date.now();
       const times = { createdAt: now, completeBy: now + 3_600_000, maxTimeSeconds: 1200 };

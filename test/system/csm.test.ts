@@ -60,7 +60,11 @@ describe("a csm job, end to end", () => {
   const reference = () => `${stack.simulator.url}/sim/files/voice.wav`;
 
   for (const [form, fields] of Object.entries({
-    "the newer fields": () => ({ voice: "clone", reference_audio_url: reference(), reference_text: "What is said." }),
+    "the newer fields": () => ({
+      voice: "clone" as const,
+      reference_audio_url: reference(),
+      reference_text: "What is said.",
+    }),
     "the older fields": () => ({ audio_url: reference(), audio_text: "What is said." }),
   })) {
     it(`clones a voice by ${form}: a stereo reference arrives at the node as mono`, async () => {

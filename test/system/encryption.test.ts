@@ -35,7 +35,7 @@ describe("a service that encrypts what it has in Temporal", () => {
     eventually(`the webhook ${name}`, () => stack.simulator.received(name).at(0)?.body as string | undefined);
   const clone = (referenceUrl: string, hookName: string) => ({
     text: TEXT,
-    voice: "clone",
+    voice: "clone" as const,
     reference_audio_url: referenceUrl,
     reference_text: REFERENCE_TEXT,
     notify_url: `${hook(hookName)}?token=${ORDER}`,
