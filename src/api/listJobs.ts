@@ -27,12 +27,13 @@ export interface JobQuery {
 /** A job's place in the list: when its workflow was started (epoch milliseconds), and its id. */
 export type Position = [startedAt: number, id: string];
 
+/** The query of `GET /jobs`. */
 export const listSchema = z.object({
   status: z.enum(jobStates).optional(),
   type: z.enum(jobTypes).optional(),
-  tenant: z.string().min(1).max(200).optional(),
+  tenant: z.string().min(1).max(200).optional().describe("Of others: for administrators"),
   limit: integer(1, 100, 20),
-  cursor: z.string().max(200).transform(positionOf).optional(),
+  cursor: z.string().max(200).transform(positionOf).optional().describe("The `next_cursor` of the page before"),
 });
 
 export interface JobPage {

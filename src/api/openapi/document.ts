@@ -6,6 +6,7 @@ import { codecOperations } from "./operations/codec.ts";
 import { deliveryOperations } from "./operations/deliveries.ts";
 import { gpuOperations } from "./operations/gpus.ts";
 import { jobOperations } from "./operations/jobs.ts";
+import { resultOperations } from "./operations/results.ts";
 import { fileOperation, serviceOperations } from "./operations/service.ts";
 import { submissionOperations } from "./operations/submissions.ts";
 import { schemasOf } from "./schemas.ts";
@@ -22,6 +23,7 @@ export function openApiDocument(config: Config, { servesFiles }: { servesFiles: 
   const operations = [
     ...submissionOperations,
     ...jobOperations,
+    ...resultOperations,
     ...(servesFiles ? [fileOperation] : []),
     ...deliveryOperations,
     ...gpuOperations,

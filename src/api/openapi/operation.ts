@@ -1,3 +1,4 @@
+import type { z } from "zod";
 import type { SchemaName } from "./schemas.ts";
 
 /** One route, as the document describes it. */
@@ -12,6 +13,8 @@ export interface Operation {
   /** Needs no key. */
   open?: boolean;
   parameters?: Parameter[];
+  /** What validates the query. */
+  query?: z.ZodObject;
   body?: { schema: SchemaName; optional?: boolean; examples: Record<string, object> };
   /** Successes, by status. */
   answers: Record<number, Answer>;
@@ -33,7 +36,7 @@ export interface Answer {
   schema?: SchemaName;
   /** Of a body that is not JSON. */
   mediaType?: string;
-  example?: object;
+  example?: object | string;
   headers?: Headers;
 }
 
@@ -85,11 +88,13 @@ export const forBodies: Refusals = {
   415: { unsupported_media_type: "The `Content-Type` is not JSON" },
 };
 
+export const JOB_UNREADABLE = "The job is encrypted with a key that is not there any more";
+
 /** Where a job is named by its id. */
 export const forJobs: Refusals = {
   400: { invalid_job_id: "The id is not a UUID" },
   404: { job_not_found: "The caller has no such job" },
-  503: { ...forTemporal[503], job_unreadable: "The job is encrypted with a key that is not there any more" },
+  503: { ...forTemporal[503], job_unreadable: JOB_UNREADABLE },
 };
 
 /** All of them, by status and code. */

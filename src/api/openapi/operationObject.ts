@@ -1,3 +1,4 @@
+import { z } from "zod";
 import {
   type Answer,
   type Headers,
@@ -18,7 +19,8 @@ const rateLimitHeaders: Headers = {
 
 /** An operation in the words of OpenAPI. */
 export function operationObject(operation: Operation) {
-  const { operationId, tag, summary, description, open, parameters, body, answers, refusals = [] } = operation;
+  const { operationId, tag, summary, description, open, body, answers, refusals = [] } = operation;
+  const parameters = parametersOf(operation);
   const successes = Object.entries(answers).map(([status, answer]) => [status, responseObject(answer, open !== true)]);
   const errors = Object.entries(mergeRefusals(refusals)).map(([status, codes]) => [
     status,
@@ -30,7 +32,7 @@ export function operationObject(operation: Operation) {
     summary,
     ...(description !== undefined && { description }),
     ...(open && { security: [] }),
-    ...(parameters && { parameters: parameters.map(parameterObject) }),
+    ...(parameters.length > 0 && { parameters }),
     ...(body && {
       requestBody: {
         required: body.optional !== true,
@@ -41,8 +43,19 @@ export function operationObject(operation: Operation) {
   };
 }
 
-function parameterObject(parameter: Parameter) {
-  return { ...parameter, required: parameter.in === "path" };
+function parametersOf({ parameters = [], query }: Operation) {
+  return [...parameters, ...queryParameters(query)].map((parameter) => ({
+    ...parameter,
+    required: parameter.in === "path",
+  }));
+}
+
+function queryParameters(query: z.ZodObject = z.object({})): Parameter[] {
+  const { properties = {} } = z.toJSONSchema(query, { io: "input" });
+  return Object.entries(properties).map(([name, property]) => {
+    const { description = "", ...schema } = typeof property === "object" ? property : {};
+    return { name, in: "query", description, schema };
+  });
 }
 
 function examplesOf(examples: Record<string, object>) {
@@ -53,7 +66,7 @@ function responseObject({ description, schema, mediaType, example, headers = {} 
   return {
     description,
     headers: headerObjects(limited ? { ...rateLimitHeaders, ...headers } : headers),
-    ...(mediaType !== undefined && { content: { [mediaType]: {} } }),
+    ...(mediaType !== undefined && { content: { [mediaType]: example === undefined ? {} : { example } } }),
     ...(schema !== undefined && {
       content: { "application/json": { schema: reference(schema), ...(example && { example }) } },
     }),

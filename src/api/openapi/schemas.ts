@@ -9,7 +9,10 @@ import { deliveriesSchema, redeliveredSchema, replayedSchema } from "./schemas/d
 import { errorSchema } from "./schemas/errors.ts";
 import { drainedSchema, gpusSchema, poolSchema, poolsSchema } from "./schemas/gpus.ts";
 import {
+  acceptedSchema,
   jobSchema,
+  jobsSchema,
+  lipsyncAcceptedSchema,
   lipsyncResultSchema,
   lipsyncSubmittedSchema,
   markedSchema,
@@ -36,10 +39,13 @@ export function schemasOf(config: Config) {
     Payloads: payloadsSchema,
     Submitted: submittedSchema,
     LipsyncSubmitted: lipsyncSubmittedSchema,
+    Accepted: acceptedSchema,
+    LipsyncAccepted: lipsyncAcceptedSchema,
     Status: statusSchema,
     Result: resultSchema,
     LipsyncResult: lipsyncResultSchema,
     Job: jobSchema,
+    Jobs: jobsSchema,
     Marked: markedSchema,
     Deliveries: deliveriesSchema,
     Redelivered: redeliveredSchema,

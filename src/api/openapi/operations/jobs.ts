@@ -1,14 +1,65 @@
-import { forBodies, forJobs, forKeys, ID, jobIdParameter, type Operation, type Refusals } from "../operation.ts";
+import { listSchema } from "../../listJobs.ts";
+import {
+  type Answer,
+  forBodies,
+  forJobs,
+  forKeys,
+  forTemporal,
+  ID,
+  jobIdParameter,
+  type Operation,
+} from "../operation.ts";
 
-const forResults: Refusals = {
-  400: {
-    job_not_completed: "The job has not ended; `status` says how it is",
-    job_cancelled: "It was cancelled",
-    job_timed_out: "It timed out",
+const marked: Record<number, Answer> = {
+  200: {
+    description: "It shows this state, or the one that it had",
+    schema: "Marked",
+    example: { message: `Job ${ID} marked as cancelled` },
+  },
+  202: {
+    description: "It will, when a worker acts on it",
+    schema: "Marked",
+    example: { message: `Job ${ID} will be marked as cancelled`, pending: true },
   },
 };
 
 export const jobOperations: Operation[] = [
+  {
+    method: "get",
+    path: "/jobs",
+    operationId: "listJobs",
+    tag: "Jobs",
+    summary: "All jobs, newest first",
+    query: listSchema,
+    answers: {
+      200: {
+        description: "A page of them, each with the first fields of its document",
+        schema: "Jobs",
+        example: {
+          jobs: [
+            {
+              id: ID,
+              type: "csm",
+              tenant: "default",
+              status: "running",
+              stage: "rendering",
+              created_at: "2026-11-21T10:00:00.000Z",
+              complete_by: "2026-11-21T11:00:00.000Z",
+              max_time: 1200,
+            },
+          ],
+        },
+      },
+    },
+    refusals: [
+      forKeys,
+      forTemporal,
+      {
+        400: { invalid_query: "`errors` has a sentence per parameter" },
+        403: { admin_required: "Only an administrator may list the jobs of others" },
+      },
+    ],
+  },
   {
     method: "get",
     path: "/status/{id}",
@@ -35,29 +86,6 @@ export const jobOperations: Operation[] = [
   },
   {
     method: "get",
-    path: "/result/{id}",
-    operationId: "readResult",
-    tag: "Jobs",
-    summary: "What came of a job",
-    parameters: [
-      jobIdParameter,
-      { name: "redirect", in: "query", description: "`1`: leads to the file", schema: { type: "string", enum: ["1"] } },
-    ],
-    answers: {
-      200: {
-        description: "The result, or why there is none",
-        schema: "Result",
-        example: { id: ID, status: "success", result_url: "https://example.com/files/speech.mp3" },
-      },
-      302: {
-        description: "With `redirect=1`, when the result is a file",
-        headers: { Location: { description: "The file" } },
-      },
-    },
-    refusals: [forKeys, forJobs, forResults],
-  },
-  {
-    method: "get",
     path: "/jobs/{id}",
     operationId: "readJob",
     tag: "Jobs",
@@ -70,6 +98,7 @@ export const jobOperations: Operation[] = [
         example: {
           id: ID,
           type: "csm",
+          tenant: "default",
           status: "success",
           progress: null,
           created_at: "2026-11-21T10:00:00.000Z",
@@ -78,15 +107,15 @@ export const jobOperations: Operation[] = [
           complete_by: "2026-11-21T11:00:00.000Z",
           max_time: 1200,
           attempts: 1,
-          gpu: { id: "gpu-media:fast-1795254481", node: "node-7", type: "media:fast" },
+          gpu: { id: "gpu-media:fast-1795254481", node: "node-7", type: "media:fast", seconds: 6 },
           cost: { gpu_seconds: { boot: 0, idle: 1.5, busy: 6, total: 7.5 }, amount: 0.001 },
           result: { result_url: "https://example.com/files/speech.mp3" },
           files: [
             { name: "speech.mp3", url: "https://example.com/files/speech.mp3", mime_type: "audio/mpeg", bytes: 51200 },
           ],
           timeline: [
-            { at: "2026-11-21T10:00:00.000Z", event: "accepted" },
-            { at: "2026-11-21T10:00:08.000Z", event: "success" },
+            { id: 1, at: "2026-11-21T10:00:00.000Z", event: "accepted", status: "queued" },
+            { id: 7, at: "2026-11-21T10:00:08.000Z", event: "success", status: "success" },
           ],
         },
       },
@@ -94,28 +123,13 @@ export const jobOperations: Operation[] = [
     refusals: [forKeys, forJobs],
   },
   {
-    method: "get",
-    path: "/jobs/{id}/result",
-    operationId: "readLipsyncResult",
-    tag: "Jobs",
-    summary: "What came of a lip-sync job",
-    parameters: [jobIdParameter],
-    answers: {
-      200: {
-        description: "The result, or why there is none",
-        schema: "LipsyncResult",
-        example: { output_path: "results/clip.mp4", result_url: "https://example.com/files/clip.mp4" },
-      },
-    },
-    refusals: [forKeys, forJobs, forResults],
-  },
-  {
     method: "post",
     path: "/job/{id}",
     operationId: "markJob",
     tag: "Jobs",
     summary: "End a job",
-    description: "A job that has already ended keeps its state, and the answer says so.",
+    description:
+      "A job that has already ended keeps its state, and the answer says so. With `remove_data` it is forgotten.",
     parameters: [jobIdParameter],
     body: {
       schema: "Mark",
@@ -124,18 +138,46 @@ export const jobOperations: Operation[] = [
         "give up": { status: "timed_out", error: "Nobody waits for it any more" },
       },
     },
+    answers: marked,
+    refusals: [forKeys, forJobs, forBodies],
+  },
+  {
+    method: "delete",
+    path: "/jobs/{id}",
+    operationId: "removeJob",
+    tag: "Jobs",
+    summary: "Cancel a job and forget it",
+    description: "From the answer on there is no such job. Its files and its record are removed when its GPU is free.",
+    parameters: [jobIdParameter],
+    answers: marked,
+    refusals: [forKeys, forJobs],
+  },
+  {
+    method: "get",
+    path: "/jobs/{id}/events",
+    operationId: "readEvents",
+    tag: "Jobs",
+    summary: "How a job goes, as it happens",
+    description:
+      "Server-Sent Events: `status` for each entry of the timeline, with its `id`; `progress`, 0–1; `end`, after which " +
+      "the stream closes.",
+    parameters: [
+      jobIdParameter,
+      {
+        name: "Last-Event-ID",
+        in: "header",
+        description: "Goes on after this event; an `EventSource` sends it by itself",
+        schema: { type: "string" },
+      },
+    ],
     answers: {
       200: {
-        description: "It shows this state",
-        schema: "Marked",
-        example: { message: `Job ${ID} marked as cancelled` },
+        description: "The events",
+        mediaType: "text/event-stream",
+        example: `event: status\nid: 1\ndata: {"id":"${ID}","status":"queued","at":"2026-11-21T10:00:00.000Z","event":"accepted"}\n\n`,
       },
-      202: {
-        description: "It will, when a worker acts on it",
-        schema: "Marked",
-        example: { message: `Job ${ID} will be marked as cancelled`, pending: true },
-      },
+      204: { description: "After `end` there is nothing more to come" },
     },
-    refusals: [forKeys, forJobs, forBodies],
+    refusals: [forKeys, forJobs],
   },
 ];

@@ -1,11 +1,40 @@
-import { type Answer, forBodies, forKeys, forTemporal, ID, type Operation, type Refusals } from "../operation.ts";
+import {
+  type Answer,
+  forBodies,
+  forKeys,
+  forTemporal,
+  type Headers,
+  ID,
+  JOB_UNREADABLE,
+  type Operation,
+  type Parameter,
+  type Refusals,
+} from "../operation.ts";
 
-const location = { Location: { description: "The path of the job's document" } };
+const headers: Headers = {
+  Location: { description: "The path of the job's document" },
+  "Idempotent-Replayed": { description: "`true`: the job was there already", optional: true },
+  "Preference-Applied": { description: "The wait that was granted", optional: true },
+};
+const parameters: Parameter[] = [
+  {
+    name: "Idempotency-Key",
+    in: "header",
+    description: "Sent again with the same key, it makes no second job",
+    schema: { type: "string", minLength: 1, maxLength: 255 },
+  },
+  {
+    name: "Prefer",
+    in: "header",
+    description: "`wait=<seconds>`, at most 60: the answer is the job's document, when it ends or after the wait",
+    schema: { type: "string" },
+  },
+];
 const answers: Record<number, Answer> = {
   200: {
     description: "The job is accepted",
-    schema: "Submitted",
-    headers: location,
+    schema: "Accepted",
+    headers,
     example: { id: ID, status: "queued" },
   },
 };
@@ -13,7 +42,12 @@ const forQueues: Refusals = {
   429: { tenant_queue_full: "Too many of the caller's jobs are waiting" },
   503: { queue_full: "Too many jobs are waiting" },
 };
-const refusals = [forKeys, forBodies, forTemporal, forQueues];
+const forOnce: Refusals = {
+  400: { invalid_idempotency_key: "The `Idempotency-Key` is empty or too long" },
+  409: { job_being_removed: "The job of this `Idempotency-Key` is being removed" },
+  422: { idempotency_key_reused: "Something else was submitted under this `Idempotency-Key`" },
+};
+const refusals = [forKeys, forBodies, forTemporal, forQueues, forOnce, { 503: { job_unreadable: JOB_UNREADABLE } }];
 
 export const submissionOperations: Operation[] = [
   {
@@ -23,6 +57,7 @@ export const submissionOperations: Operation[] = [
     tag: "Submissions",
     summary: "Text to speech",
     description: "The result is an MP3.",
+    parameters,
     body: {
       schema: "SpeechSubmission",
       examples: {
@@ -63,6 +98,7 @@ export const submissionOperations: Operation[] = [
     tag: "Submissions",
     summary: "Speech to text",
     description: "The result is a text; the job document also lists it as JSON, SRT, VTT, TSV and HTML.",
+    parameters,
     body: {
       schema: "TranscriptSubmission",
       examples: {
@@ -86,6 +122,7 @@ export const submissionOperations: Operation[] = [
     summary: "A picture that speaks",
     description:
       "It says the recording of `audio_url`, or a text in the fields of `/csm`, or a greeting. The result is an MP4.",
+    parameters,
     body: {
       schema: "PortraitSubmission",
       examples: {
@@ -107,6 +144,7 @@ export const submissionOperations: Operation[] = [
     tag: "Submissions",
     summary: "What is in a picture",
     description: "The result is a text.",
+    parameters,
     body: {
       schema: "AnalysisSubmission",
       examples: {
@@ -123,6 +161,7 @@ export const submissionOperations: Operation[] = [
     tag: "Submissions",
     summary: "Lips that follow a recording",
     description: "Runs on Modal. The result is an MP4. The answer, and the job's status, have words of their own.",
+    parameters,
     body: {
       schema: "LipsyncSubmission",
       examples: {
@@ -137,8 +176,8 @@ export const submissionOperations: Operation[] = [
     answers: {
       200: {
         description: "The job is accepted",
-        schema: "LipsyncSubmitted",
-        headers: location,
+        schema: "LipsyncAccepted",
+        headers,
         example: { job_id: ID, status: "submitted" },
       },
     },

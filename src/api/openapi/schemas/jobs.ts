@@ -1,5 +1,6 @@
 import { z } from "zod";
 import { waitingReasons } from "../../../gpus/types.ts";
+import { jobTypes } from "../../../jobs/job.ts";
 import { jobStages } from "../../../jobs/states.ts";
 import { jobId, jobState, link, metadata, time } from "./common.ts";
 
@@ -52,18 +53,33 @@ export const markedSchema = z.object({
   pending: z.literal(true).optional().describe("No worker has acted on it yet"),
 });
 
-const jobFields = {
+const summaryFields = {
   id: jobId,
-  ...living,
-  ...waiting,
+  tenant: z.string().describe("Whose it is"),
+  stage: living.stage,
   error: error.optional(),
   created_at: time,
   started_at: time.optional(),
   finished_at: time.optional(),
   complete_by: time.describe("When it must be done"),
   max_time: z.int().describe("Seconds of processing, as it applies"),
+  metadata: metadata.optional(),
+};
+
+export const jobsSchema = z.object({
+  jobs: z.array(z.object({ ...summaryFields, type: z.enum(jobTypes), status: jobState })),
+  next_cursor: z.string().optional().describe("Of the next page; absent on the last one"),
+});
+
+const jobFields = {
+  ...summaryFields,
+  ...waiting,
+  progress: living.progress,
   attempts: z.int().describe("GPUs that it has had"),
-  gpu: z.object({ id: z.string(), node: z.string(), type: z.string() }).optional().describe("The last one"),
+  gpu: z
+    .object({ id: z.string(), node: z.string(), type: z.string(), seconds: z.number().optional() })
+    .optional()
+    .describe("The last one"),
   cost: z
     .object({
       gpu_seconds: z.object({ boot: z.number(), idle: z.number(), busy: z.number(), total: z.number() }),
@@ -72,8 +88,17 @@ const jobFields = {
     .optional(),
   result: z.object(resultFields).optional(),
   files: z.array(z.object({ name: z.string(), url: link, mime_type: z.string(), bytes: z.int() })),
-  metadata: metadata.optional(),
-  timeline: z.array(z.object({ at: time, event: z.string() })),
+  timeline: z
+    .array(
+      z.object({
+        id: z.int().describe("Counts from 1; that of the `status` event"),
+        at: time,
+        event: z.string(),
+        status: jobState.describe("From then on"),
+        stage: z.enum(jobStages).optional(),
+      }),
+    )
+    .describe("What happened when; the latest 50 entries"),
 };
 
 /** Everything that is known of a job; that of a lip-sync job speaks the words of its own API. */
@@ -88,6 +113,10 @@ export const jobSchema = z.discriminatedUnion("type", [
     output_path: z.string().optional(),
   }),
 ]);
+
+/** With `Prefer: wait`, the job as it is after the wait. */
+export const acceptedSchema = z.union([submittedSchema, jobSchema]);
+export const lipsyncAcceptedSchema = z.union([lipsyncSubmittedSchema, jobSchema]);
 
 /** What a webhook carries. */
 export const webhookSchema = z.union([
