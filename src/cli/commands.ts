@@ -1,6 +1,6 @@
 import { parseArgs } from "node:util";
 import { z } from "zod";
-import type { Client, Submissions } from "../client/index.ts";
+import type { Client, JobFilter, Submissions } from "../client/index.ts";
 import { type JobType, jobTypes } from "../jobs/job.ts";
 
 export const USAGE = `c3-render submit <${jobTypes.join("|")}> [<field>=<value> …] [--json <fields>] [--wait]
@@ -9,6 +9,8 @@ c3-render result <id>     what came of it
 c3-render job <id>        everything that is known of it
 c3-render wait <id>       waits for its end; fails unless it succeeded
 c3-render cancel <id>
+c3-render remove <id>     cancels it, if it has not ended, and forgets it
+c3-render list [status=<status>] [type=<type>] [tenant=<tenant>] [limit=<number>] [cursor=<next_cursor>]
 
 The API is at C3_RENDER_URL, the key in C3_RENDER_API_KEY. The fields are those of the API:
 c3-render submit csm text="Hello." voice=conversational_a --wait`;
@@ -30,6 +32,10 @@ export async function runCommand(
 ): Promise<{ output: unknown; ok: boolean }> {
   const { values, positionals } = parse(args);
   const [command, subject, ...rest] = positionals;
+  if (command === "list") {
+    const filter: JobFilter = fieldsOf(positionals.slice(1));
+    return { output: await client.list(filter, { signal }), ok: true };
+  }
   if (subject === undefined) throw new UsageError(`${command ?? "a command"}: something is missing`);
   if (command !== "submit" && rest.length > 0) throw new UsageError(`${rest.join(" ")}: is too much`);
   switch (command) {
@@ -47,6 +53,8 @@ export async function runCommand(
       return await wait(client, subject, signal);
     case "cancel":
       return { output: { message: await client.cancel(subject, { signal }) }, ok: true };
+    case "remove":
+      return { output: { message: await client.remove(subject, { signal }) }, ok: true };
     default:
       throw new UsageError(`${command}: there is no such command`);
   }
@@ -78,14 +86,18 @@ const bodySchema = z.custom<Submissions[JobType]>(
 );
 
 function bodyOf(fields: readonly string[], json = "{}"): Submissions[JobType] {
+  const parsed = bodySchema.safeParse(jsonOf(json));
+  if (!parsed.success) throw new UsageError("--json: must be an object in JSON");
+  return { ...parsed.data, ...fieldsOf(fields) };
+}
+
+function fieldsOf(fields: readonly string[]): Record<string, string> {
   const pairs = fields.map((field) => {
     const at = field.indexOf("=");
     if (at < 1) throw new UsageError(`${field}: must be <field>=<value>`);
     return [field.slice(0, at), field.slice(at + 1)] as const;
   });
-  const parsed = bodySchema.safeParse(jsonOf(json));
-  if (!parsed.success) throw new UsageError("--json: must be an object in JSON");
-  return { ...parsed.data, ...Object.fromEntries(pairs) };
+  return Object.fromEntries(pairs);
 }
 
 function jsonOf(text: string): unknown {

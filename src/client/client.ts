@@ -3,6 +3,7 @@ import { z } from "zod";
 import { errorSchema } from "../api/openapi/schemas/errors.ts";
 import {
   jobSchema,
+  jobsSchema,
   lipsyncSubmittedSchema,
   markedSchema,
   resultSchema,
@@ -12,7 +13,7 @@ import {
 import type { JobType } from "../jobs/job.ts";
 import { isFinal, type RequestableState } from "../jobs/states.ts";
 import { ApiError } from "./errors.ts";
-import type { Job, Result, Status, Submissions } from "./types.ts";
+import type { Job, JobFilter, JobPage, Result, Status, Submissions } from "./types.ts";
 
 export interface ClientOptions {
   /** Where the API is, such as `http://127.0.0.1:5000`. */
@@ -47,14 +48,14 @@ export function createClient({ baseUrl, apiKey, timeoutMs = TIMEOUT_MS }: Client
 
   async function call<T extends z.ZodType>(
     schema: T,
-    method: "GET" | "POST",
+    method: "GET" | "POST" | "DELETE",
     path: string,
-    { signal, body }: CallOptions & { body?: object } = {},
+    { signal, body, headers }: CallOptions & { body?: object; headers?: Record<string, string> } = {},
   ): Promise<z.output<T>> {
     const timeout = AbortSignal.timeout(timeoutMs);
     const response = await fetch(`${origin}${path}`, {
       method,
-      headers: { ...key, ...(body && { "Content-Type": "application/json" }) },
+      headers: { ...key, ...headers, ...(body && { "Content-Type": "application/json" }) },
       ...(body && { body: JSON.stringify(body) }),
       signal: signal === undefined ? timeout : AbortSignal.any([signal, timeout]),
     });
@@ -81,10 +82,31 @@ export function createClient({ baseUrl, apiKey, timeoutMs = TIMEOUT_MS }: Client
     job,
     mark,
 
-    /** @returns the id of the job */
-    async submit<T extends JobType>(type: T, body: Submissions[T], options?: CallOptions): Promise<string> {
-      const accepted = await call(acceptedSchema, "POST", paths[type], { ...options, body });
+    /**
+     * @param idempotencyKey sent again with the same one, the job is not made again
+     * @returns the id of the job
+     */
+    async submit<T extends JobType>(
+      type: T,
+      body: Submissions[T],
+      { idempotencyKey, ...options }: CallOptions & { idempotencyKey?: string } = {},
+    ): Promise<string> {
+      const headers = idempotencyKey === undefined ? {} : { "Idempotency-Key": idempotencyKey };
+      const accepted = await call(acceptedSchema, "POST", paths[type], { ...options, headers, body });
       return "id" in accepted ? accepted.id : accepted.job_id;
+    },
+
+    /** A page of jobs, newest first. */
+    async list(filter: JobFilter = {}, options?: CallOptions): Promise<JobPage> {
+      const query = new URLSearchParams(
+        Object.entries(filter).map(([name, value]): [string, string] => [name, String(value)]),
+      );
+      return await call(jobsSchema, "GET", `/jobs?${query}`, options);
+    },
+
+    /** Cancels a job that has not ended, and has it and its files forgotten. @returns what became of it */
+    async remove(id: string, options?: CallOptions): Promise<string> {
+      return (await call(markedSchema, "DELETE", `/jobs/${id}`, options)).message;
     },
 
     /** What came of a job that succeeded, or why it failed. */

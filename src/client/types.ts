@@ -1,9 +1,11 @@
 import type { z } from "zod";
-import type { jobSchema, resultSchema, statusSchema } from "../api/openapi/schemas/jobs.ts";
+import type { jobSchema, jobsSchema, resultSchema, statusSchema } from "../api/openapi/schemas/jobs.ts";
 import type { analyzeSchema } from "../jobs/analyze.ts";
 import type { csmSchema } from "../jobs/csm.ts";
+import type { JobType } from "../jobs/job.ts";
 import type { lipsyncSchema } from "../jobs/lipsync.ts";
 import type { portraitSchema } from "../jobs/portrait.ts";
+import type { JobState } from "../jobs/states.ts";
 import type { whisperSchema } from "../jobs/whisper.ts";
 
 /** What is sent for a job of each kind: the bodies of the API's documentation. */
@@ -18,3 +20,16 @@ export interface Submissions {
 export type Status = z.output<typeof statusSchema>;
 export type Result = z.output<typeof resultSchema>;
 export type Job = z.output<typeof jobSchema>;
+export type JobPage = z.output<typeof jobsSchema>;
+
+/** Which jobs are listed. */
+export interface JobFilter {
+  status?: JobState;
+  type?: JobType;
+  /** For administrators; all tenants when left out. */
+  tenant?: string;
+  /** 1–100; 20 when left out. */
+  limit?: number;
+  /** The `next_cursor` of the page before. */
+  cursor?: string;
+}

@@ -54,7 +54,16 @@ describe("the client", () => {
   it("waits as long as it is told to when there are too many requests", async () => {
     const id = randomUUID();
     const job = {
-      ...{ id, type: "csm", status: "failed", error: "x", progress: null, max_time: 60, attempts: 0 },
+      ...{
+        id,
+        type: "csm",
+        tenant: "default",
+        status: "failed",
+        error: "x",
+        progress: null,
+        max_time: 60,
+        attempts: 0,
+      },
       ...{ created_at: new Date().toISOString(), complete_by: new Date().toISOString(), files: [], timeline: [] },
     };
     const asked: string[] = [];
