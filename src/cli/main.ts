@@ -17,5 +17,7 @@ async function main(): Promise<void> {
 main().catch((error) => {
   if (error instanceof UsageError) fail(`${error.message}\n\n${USAGE}`);
   if (error instanceof ApiError) fail(error.message);
+  // What `fetch` throws says only that it failed.
+  if (error instanceof TypeError && error.cause instanceof Error) fail(`${error.message}: ${error.cause.message}`);
   fail(error);
 });
