@@ -124,7 +124,19 @@ describe("an operator", () => {
         await api.store.put(keys.ledger(one.stoppedAt, one.workload), body, { contentType: "application/json" });
       }
       const { stopped, last_24_hours } = await get("/gpus");
-      assert.deepEqual(stopped, [entries[1], entries[0]]);
+      const expected = [entries[1]!, entries[0]!].map((one) => ({
+        id: one.gpuId,
+        type: TYPE,
+        node: "n",
+        workload: one.workload,
+        paid_from: one.paidFrom,
+        stopped_at: one.stoppedAt,
+        seconds: { paid: 3600, boot: 60, busy: 3000, idle: 540 },
+        jobs: 10,
+        cost: 0.5,
+        refunded: 0.25,
+      }));
+      assert.deepEqual(stopped, expected);
       const seconds = { paid: 7200, boot: 120, busy: 6000, idle: 1080 };
       assert.deepEqual(last_24_hours, { instances: 2, jobs: 20, seconds, cost: 1, refunded: 0.5 });
     });

@@ -32,7 +32,11 @@ export function gpuRoutes({ client, store, config }: ApiDeps) {
       });
       const now = Date.now();
       const stopped = await entriesSince(store, now - DAY_MS);
-      return c.json({ gpus: views.map((view) => document(view, now)), last_24_hours: totalsOf(stopped), stopped });
+      return c.json({
+        gpus: views.map((view) => document(view, now)),
+        last_24_hours: totalsOf(stopped),
+        stopped: stopped.map(stoppedDocument),
+      });
     })
     .post("/gpus/:id/drain", async (c) => {
       const id = c.req.param("id");
@@ -75,6 +79,26 @@ function document({ usage, lease, ...view }: GpuView, now: number) {
     },
     jobs: usage?.jobs ?? 0,
     cost: costOf(paidMs, usage?.ratePerHour),
+  };
+}
+
+function stoppedDocument(entry: LedgerEntry) {
+  return {
+    id: entry.gpuId,
+    type: entry.type,
+    node: entry.node,
+    workload: entry.workload,
+    paid_from: entry.paidFrom,
+    stopped_at: entry.stoppedAt,
+    seconds: {
+      paid: entry.paidSeconds,
+      boot: entry.bootSeconds,
+      busy: entry.busySeconds,
+      idle: entry.idleSeconds,
+    },
+    jobs: entry.jobs,
+    cost: entry.cost,
+    refunded: entry.refundAmount,
   };
 }
 

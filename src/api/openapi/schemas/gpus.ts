@@ -27,27 +27,23 @@ const gpu = z.object({
   cost: money,
 });
 
-const ledgerEntry = z.object({
-  workload: z.string(),
-  gpuId: z.string(),
+const stoppedGpu = z.object({
+  id: z.string(),
   type: z.string(),
   node: z.string(),
-  paidFrom: time,
-  stoppedAt: time,
-  paidSeconds: z.number(),
-  bootSeconds: z.number(),
-  busySeconds: z.number(),
-  idleSeconds: z.number(),
+  workload: z.string(),
+  paid_from: time,
+  stopped_at: time,
+  seconds,
   jobs: z.int(),
-  ratePerHour: money,
   cost: money,
-  refundAmount: money,
+  refunded: z.number().optional().describe("What the provider gave back of what it took at the launch"),
 });
 
 export const gpusSchema = z.object({
   gpus: z.array(gpu),
   last_24_hours: z.object({ instances: z.int(), jobs: z.int(), seconds, cost: money, refunded: z.number() }),
-  stopped: z.array(ledgerEntry).describe("Since yesterday, the latest first"),
+  stopped: z.array(stoppedGpu).describe("Since yesterday, the latest first"),
 });
 
 export const drainedSchema = z.object({ message: z.string() });
