@@ -71,6 +71,8 @@ export async function renderJob({ job, settings }: RenderJobInput): Promise<JobR
     const claim = gpuType === undefined ? undefined : createGpuClaim({ job, gpuType, settings, record, end });
     const render = async () => {
       const inputs = await prepareInputs(job, record);
+      // The download may have succeeded although it was cancelled.
+      if (body.consideredCancelled) throw new CancelledFailure("the job has ended");
       return await (claim === undefined ? runLipsync({ job, record, end }, inputs) : claim.withGpu(inputs));
     };
 
