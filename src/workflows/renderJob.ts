@@ -43,7 +43,9 @@ const { keepRecord } = proxyLocalActivities<Activities>({
 });
 const { removeInputs } = proxyActivities<Activities>({
   startToCloseTimeout: "30s",
-  retry: { maximumAttempts: 5 },
+  // Well within the ten minutes after `complete_by` in which the workflow has to close.
+  scheduleToCloseTimeout: "5m",
+  retry: { maximumInterval: "15s" },
   summary: "remove the downloaded inputs",
 });
 
@@ -136,7 +138,16 @@ async function tell(job: JobSpec, ending: JobEnding, result: JobResult | undefin
       ...(ending.state === "success" && result && { result }),
     });
   }
-  if (inputsOf(job).length > 0) await removeInputs({ jobId: job.id });
+  if (inputsOf(job).length > 0) await tidy(job);
+}
+
+/** Whatever comes of it, the job has ended as it did. */
+async function tidy({ id: jobId }: JobSpec): Promise<void> {
+  try {
+    await removeInputs({ jobId });
+  } catch (error) {
+    log.warn("inputs could not be removed", { jobId, error: failureSentence(error) });
+  }
 }
 
 /**
