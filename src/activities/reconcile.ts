@@ -4,7 +4,7 @@ import { WorkflowNotFoundError } from "@temporalio/common";
 import { decodeArrayFromPayloads } from "@temporalio/common/lib/internal-non-workflow/index.js";
 import type { Comput3, Workload } from "../clients/comput3.ts";
 import type { Config } from "../config.ts";
-import type { Census, GpuView, LeaseRequest, PoolStatus } from "../gpus/types.ts";
+import type { Assignment, Census, GpuView, LeaseRequest, PoolStatus } from "../gpus/types.ts";
 import { truthOf } from "../jobs/ending.ts";
 import { initialView, type JobView, type StoredJob } from "../jobs/job.ts";
 import { isFinal } from "../jobs/states.ts";
@@ -137,18 +137,17 @@ export function createReconcile({
       return false;
     }
     if (manager.status.name === "RUNNING") return true;
-    const lease = isGpuView(manager.memo?.gpu) ? manager.memo.gpu.lease : undefined;
-    if (lease !== undefined) {
-      await signals.reportLoss({
-        ...lease,
-        reason: "the manager of its GPU was ended",
-        nodeFault: false,
-        at: Date.now(),
-      });
-    }
-    const usage = isGpuView(manager.memo?.gpu) ? manager.memo.gpu.usage : undefined;
+    const view = isGpuView(manager.memo?.gpu) ? manager.memo.gpu : undefined;
+    await tellHolder(view?.lease);
+    const usage = view?.usage;
     await retire({ gpuId, type, expires, instance: { workload, node, created }, ...(usage && { usage }) });
     return true;
+  }
+
+  async function tellHolder(lease: Assignment | undefined): Promise<void> {
+    if (lease === undefined) return;
+    const reason = "the manager of its GPU was ended";
+    await signals.reportLoss({ ...lease, reason, nodeFault: false, at: Date.now() });
   }
 
   /** A manager that was ended in the middle of its instance's end has written nothing down. */
@@ -156,18 +155,21 @@ export function createReconcile({
     const query = `WorkflowType = 'gpuManager' AND ${endedByForce} AND CloseTime > '${new Date(since).toISOString()}'`;
     for await (const { memo } of client.workflow.list({ query })) {
       if (!isGpuView(memo?.gpu) || config.gpu.provider === "static") continue;
-      const { gpuId, type, expiresAt, state, workload, node, usage } = memo.gpu;
+      const { gpuId, type, expiresAt, state, workload, node, usage, lease } = memo.gpu;
       if (state === "stopped" || workload === undefined || node === undefined || usage === undefined) continue;
       const instance = { workload, node, created: usage.paidFrom / 1000 };
-      await retire({ gpuId, type, expires: expiresAt / 1000, instance, usage });
+      if (await retire({ gpuId, type, expires: expiresAt / 1000, instance, usage })) await tellHolder(lease);
     }
   }
 
-  async function retire(retirement: Retirement): Promise<void> {
-    if (!(await startRetirement(client, retirement))) return;
+  /** @returns whether this was the first time */
+  async function retire(retirement: Retirement): Promise<boolean> {
     const { gpuId, instance } = retirement;
+    const first = await startRetirement(client, retirement);
+    if (!first) return false;
     log.warn("ending an instance whose manager had ended", { gpuId, ...instance });
     metrics.orphanStopped();
+    return true;
   }
 
   async function sendCensus(type: string, at: number, gpus: GpuView[], jobs: OpenJobs): Promise<void> {
