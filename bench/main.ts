@@ -1,10 +1,11 @@
 import { api } from "./api.ts";
+import { chaos } from "./chaos.ts";
 import { memory } from "./memory.ts";
 import { overhead } from "./overhead.ts";
 import { scheduling } from "./scheduling.ts";
 import { webhooks } from "./webhooks.ts";
 
-const benchmarks: Record<string, () => Promise<void>> = { api, memory, overhead, scheduling, webhooks };
+const benchmarks: Record<string, () => Promise<void>> = { api, chaos, memory, overhead, scheduling, webhooks };
 
 const [name = ""] = process.argv.slice(2);
 const run = benchmarks[name];

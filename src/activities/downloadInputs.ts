@@ -13,6 +13,7 @@ import { ImageError, prepareImage } from "../media/images.ts";
 import { keys } from "../storage/keys.ts";
 import type { ActivityDeps } from "./deps.ts";
 import { withHeartbeats } from "./heartbeats.ts";
+import { whileStoreIsAway } from "./patience.ts";
 import { withTempFolder } from "./tempFolder.ts";
 import type { PreparedInput } from "./types.ts";
 
@@ -161,7 +162,8 @@ export function createDownloadInputs({ config, store, safeFetch, media }: Activi
     await fetchOriginal(staged);
     const { path, extension, mimeType, ...about } = await prepare[input.kind](staged);
     const key = keys.input(jobId, `${name}.${extension}`);
-    const bytes = await store.put(key, createReadStream(path), { contentType: mimeType, signal });
+    const put = () => store.put(key, createReadStream(path), { contentType: mimeType, signal });
+    const bytes = await whileStoreIsAway(put, signal);
     return { name, key, mimeType, bytes, ...about };
   }
 

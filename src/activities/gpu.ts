@@ -1,10 +1,10 @@
 import { setTimeout as delay } from "node:timers/promises";
-import { ApplicationFailure, cancellationSignal, log } from "@temporalio/activity";
+import { ApplicationFailure, activityInfo, cancellationSignal, log } from "@temporalio/activity";
 import { nodeIsUp } from "../clients/comput3.ts";
 import type { GpuUsage } from "../gpus/types.ts";
 import type { ActivityDeps } from "./deps.ts";
 import { withHeartbeats } from "./heartbeats.ts";
-import type { InstanceKey, LaunchRequest, Paid } from "./instanceSource.ts";
+import type { Ending, InstanceKey, LaunchRequest, Paid } from "./instanceSource.ts";
 import { createLedger, entryOf } from "./ledger.ts";
 import { nodeUrlOf } from "./nodeUrls.ts";
 import { createOwnNodes } from "./ownNodes.ts";
@@ -34,7 +34,7 @@ interface LedgerInput {
 const CHECK_TRIES = 3;
 
 /** What is done to a paid instance. Every one of these may run twice, and finds what the first run did. */
-export function createGpuActivities(deps: Pick<ActivityDeps, "comput3" | "config" | "store" | "metrics">) {
+export function createGpuActivities(deps: Pick<ActivityDeps, "client" | "comput3" | "config" | "store" | "metrics">) {
   const { config } = deps;
   const source = config.gpu.provider === "static" ? createOwnNodes(config) : createRentedInstances(deps);
   const ledger = createLedger(deps.store, deps.metrics);
@@ -95,12 +95,17 @@ export function createGpuActivities(deps: Pick<ActivityDeps, "comput3" | "config
     },
 
     /**
-     * Stops every instance of this key and sees that none is left. Fails, to be tried again, until the provider
+     * Stops every instance of this key, or only one, and sees that none is left. Fails, to be tried again, until the provider
      * shows none any more, or until `expires`, when the provider has ended it by itself.
-     * @param own the one that was used, which may be gone already
      */
-    async stopGpu({ gpuId, own, ...key }: InstanceKey & { gpuId: string; own?: Paid }): Promise<StopResult> {
-      return { ended: await source.end(key, own, cancellationSignal()) };
+    async stopGpu({ gpuId: _, ...ending }: Omit<Ending, "before"> & { gpuId: string }): Promise<StopResult> {
+      const signal = cancellationSignal();
+      const details: unknown = activityInfo().heartbeatDetails;
+      const before = Array.isArray(details) ? details.filter(isEnded) : [];
+      const ended = await withHeartbeats<EndedInstance[], EndedInstance[]>((note) =>
+        source.end({ ...ending, before }, note, signal),
+      );
+      return { ended };
     },
 
     /** Writes down what instances cost, one entry for each that was paid for. */
@@ -123,6 +128,10 @@ export function createGpuActivities(deps: Pick<ActivityDeps, "comput3" | "config
     }
     return false;
   }
+}
+
+function isEnded(value: unknown): value is EndedInstance {
+  return typeof value === "object" && value !== null && "workload" in value && "stoppedAt" in value;
 }
 
 function messageOf(error: unknown): string {

@@ -22,6 +22,15 @@ export interface Paid {
   created: number;
 }
 
+/** Which instances of a key are to end: all of them, or `only` one, by its workload. */
+export interface Ending extends InstanceKey {
+  only?: string;
+  /** The one that was used, which may be gone already. */
+  own?: Paid;
+  /** What an earlier attempt has ended. */
+  before: EndedInstance[];
+}
+
 /** Where instances come from. Every call may be made twice, and finds what the first one did. */
 export interface InstanceSource {
   /** @throws when there is none to be had now */
@@ -29,9 +38,9 @@ export interface InstanceSource {
   /** Whether the provider still has it; undefined when it does not say. */
   isThere(instance: InstanceKey & { workload: string }, signal: AbortSignal): Promise<boolean | undefined>;
   /**
-   * Ends every instance of this key and sees that none is left; throws, to be tried again, until then.
-   * @param own the one that was used, which may be gone already
+   * Ends instances and sees that none is left; throws, to be tried again, until then.
+   * @param note hears what has ended so far
    * @returns what was paid for
    */
-  end(key: InstanceKey, own: Paid | undefined, signal: AbortSignal): Promise<EndedInstance[]>;
+  end(ending: Ending, note: (ended: EndedInstance[]) => void, signal: AbortSignal): Promise<EndedInstance[]>;
 }

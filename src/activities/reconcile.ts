@@ -4,7 +4,7 @@ import { WorkflowNotFoundError } from "@temporalio/common";
 import { decodeArrayFromPayloads } from "@temporalio/common/lib/internal-non-workflow/index.js";
 import type { Comput3, Workload } from "../clients/comput3.ts";
 import type { Config } from "../config.ts";
-import type { Census, GpuView, LeaseRequest, PoolStatus } from "../gpus/types.ts";
+import type { Assignment, Census, GpuView, LeaseRequest, PoolStatus } from "../gpus/types.ts";
 import { truthOf } from "../jobs/ending.ts";
 import { initialView, type JobView, type StoredJob } from "../jobs/job.ts";
 import { isFinal } from "../jobs/states.ts";
@@ -16,10 +16,10 @@ import type { Waiting } from "../workflows/jobRecord.ts";
 import * as messages from "../workflows/messages.ts";
 import { ids, taskQueues } from "../workflows/names.ts";
 import type { RenderJobInput } from "../workflows/renderJob.ts";
+import type { Retirement } from "../workflows/retireInstance.ts";
 import { withHeartbeats } from "./heartbeats.ts";
-import { createLedger, endOf, entryOf } from "./ledger.ts";
 import type { createSignals } from "./signals.ts";
-import { limitsOf, poolSettings } from "./starts.ts";
+import { limitsOf, poolSettings, startRetirement } from "./starts.ts";
 
 interface ReconcilerDeps {
   client: Client;
@@ -32,17 +32,21 @@ interface ReconcilerDeps {
   metrics: Metrics;
 }
 
+/** By id, with what they wait for. */
+type OpenJobs = Map<string, Waiting | undefined>;
+
 /** A terminated job shows in the list a little after it was terminated. */
 const LIST_LAG_MS = 60_000;
 const QUERY_TIMEOUT_MS = 1000;
+const endedByForce = "ExecutionStatus IN ('Terminated', 'TimedOut')";
 
 export interface ReconcileReport {
   summary: string;
 }
 
 /**
- * One look at everything: what the provider runs, which managers, pools and jobs are open. Stops instances
- * whose manager has ended, tells each pool what it missed, and notifies the callers of terminated jobs.
+ * One look at everything: what the provider runs, which managers, pools and jobs are open. Sees to
+ * the end of instances whose manager has ended, tells each pool what it missed, and notifies the callers of terminated jobs.
  */
 export function createReconcile({
   client,
@@ -54,8 +58,6 @@ export function createReconcile({
   store,
   metrics,
 }: ReconcilerDeps) {
-  const ledger = createLedger(store, metrics);
-
   return {
     /** @param since epoch milliseconds of the last look */
     reconcile: ({ since }: { since: number }): Promise<ReconcileReport> => withHeartbeats(() => look(since)),
@@ -64,21 +66,25 @@ export function createReconcile({
   async function look(since: number): Promise<ReconcileReport> {
     const at = Date.now();
     const managers = await openManagers();
-    const { running, foreign } = await healInstances(new Set(managers.map((gpu) => gpu.gpuId)));
-    const types = new Set([...Object.keys(config.gpu.pools), ...managers.map((gpu) => gpu.type)]);
     const jobs = await openJobs();
+    // None waits for another: the provider may not answer, nor the object store.
+    const [{ running, foreign }, notified] = await Promise.all([
+      healInstances(new Set(managers.map((gpu) => gpu.gpuId))),
+      notifyTerminated(since - LIST_LAG_MS),
+      settleEndedManagers(since - LIST_LAG_MS),
+      informPools(at, managers, jobs),
+    ]);
     metrics.seen({ gpus: managers, waiting: countsOf(jobs), openJobs: jobs.size, foreign });
-    for (const type of types) {
-      await sendCensus(
-        type,
-        at,
-        managers.filter((gpu) => gpu.type === type),
-        jobs,
-      );
-    }
-    const notified = await notifyTerminated(since - LIST_LAG_MS);
     const summary = `${running} instances, ${managers.length} managers, ${jobs.size} open jobs, ${notified} terminated jobs notified`;
     return { summary };
+  }
+
+  async function informPools(at: number, managers: GpuView[], jobs: OpenJobs): Promise<void> {
+    const types = new Set([...Object.keys(config.gpu.pools), ...managers.map((gpu) => gpu.type)]);
+    for (const type of types) {
+      const gpus = managers.filter((gpu) => gpu.type === type);
+      await sendCensus(type, at, gpus, jobs);
+    }
   }
 
   async function openManagers(): Promise<GpuView[]> {
@@ -90,9 +96,8 @@ export function createReconcile({
     return views;
   }
 
-  /** Open jobs by id, with what they wait for. */
-  async function openJobs(): Promise<Map<string, Waiting | undefined>> {
-    const jobs = new Map<string, Waiting | undefined>();
+  async function openJobs(): Promise<OpenJobs> {
+    const jobs: OpenJobs = new Map();
     const query = "WorkflowType = 'renderJob' AND ExecutionStatus = 'Running'";
     for await (const { memo, workflowId } of client.workflow.list({ query })) {
       jobs.set(jobIdOf(workflowId), isWaiting(memo?.waiting) ? memo.waiting : undefined);
@@ -132,39 +137,42 @@ export function createReconcile({
       return false;
     }
     if (manager.status.name === "RUNNING") return true;
-    const lease = isGpuView(manager.memo?.gpu) ? manager.memo.gpu.lease : undefined;
-    if (lease !== undefined) {
-      await signals.reportLoss({
-        ...lease,
-        reason: "the manager of its GPU was ended",
-        nodeFault: false,
-        at: Date.now(),
-      });
+    const view = isGpuView(manager.memo?.gpu) ? manager.memo.gpu : undefined;
+    await tellHolder(view?.lease);
+    const usage = view?.usage;
+    await retire({ gpuId, type, expires, instance: { workload, node, created }, ...(usage && { usage }) });
+    return true;
+  }
+
+  async function tellHolder(lease: Assignment | undefined): Promise<void> {
+    if (lease === undefined) return;
+    const reason = "the manager of its GPU was ended";
+    await signals.reportLoss({ ...lease, reason, nodeFault: false, at: Date.now() });
+  }
+
+  /** A manager that was ended in the middle of its instance's end has written nothing down. */
+  async function settleEndedManagers(since: number): Promise<void> {
+    const query = `WorkflowType = 'gpuManager' AND ${endedByForce} AND CloseTime > '${new Date(since).toISOString()}'`;
+    for await (const { memo } of client.workflow.list({ query })) {
+      if (!isGpuView(memo?.gpu) || config.gpu.provider === "static") continue;
+      const { gpuId, type, expiresAt, state, workload, node, usage, lease } = memo.gpu;
+      if (state === "stopped" || workload === undefined || node === undefined || usage === undefined) continue;
+      const instance = { workload, node, created: usage.paidFrom / 1000 };
+      if (await retire({ gpuId, type, expires: expiresAt / 1000, instance, usage })) await tellHolder(lease);
     }
-    const instance = endOf({ workload, node, created }, await comput3.stop(workload));
-    const usage = isGpuView(manager.memo?.gpu) ? manager.memo.gpu.usage : undefined;
-    const ratePerHour = config.gpu.pools[type]?.rate;
-    const { refundAmount } = instance;
-    await ledger.write(entryOf({ gpuId, type, instance, usage, ratePerHour })).catch((error: unknown) => {
-      log.error("an instance could not be written down", { workload, error: String(error) });
-    });
-    log.warn("stopped an instance whose manager had ended", {
-      gpuId,
-      workload,
-      node,
-      jobId: lease?.jobId,
-      refundAmount,
-    });
+  }
+
+  /** @returns whether this was the first time */
+  async function retire(retirement: Retirement): Promise<boolean> {
+    const { gpuId, instance } = retirement;
+    const first = await startRetirement(client, retirement);
+    if (!first) return false;
+    log.warn("ending an instance whose manager had ended", { gpuId, ...instance });
     metrics.orphanStopped();
     return true;
   }
 
-  async function sendCensus(
-    type: string,
-    at: number,
-    gpus: GpuView[],
-    jobs: ReadonlyMap<string, Waiting | undefined>,
-  ): Promise<void> {
+  async function sendCensus(type: string, at: number, gpus: GpuView[], jobs: OpenJobs): Promise<void> {
     const pool = await poolStatus(type);
     const queued = (pool?.queue ?? []).map(({ jobId }) => jobId);
     const known = new Set([...queued, ...(pool?.gpus ?? []).flatMap((gpu) => gpu.lease?.jobId ?? [])]);
@@ -231,8 +239,7 @@ export function createReconcile({
   }
 
   async function notifyTerminated(since: number): Promise<number> {
-    const states = "ExecutionStatus IN ('Terminated', 'TimedOut')";
-    const query = `WorkflowType = 'renderJob' AND ${states} AND CloseTime > '${new Date(since).toISOString()}'`;
+    const query = `WorkflowType = 'renderJob' AND ${endedByForce} AND CloseTime > '${new Date(since).toISOString()}'`;
     let notified = 0;
     for await (const { workflowId, status, closeTime, memo } of client.workflow.list({ query })) {
       const input = await inputOf(workflowId);
@@ -282,7 +289,7 @@ export function createReconcile({
   }
 }
 
-function countsOf(jobs: ReadonlyMap<string, Waiting | undefined>): Map<string, number> {
+function countsOf(jobs: OpenJobs): Map<string, number> {
   const counts = new Map<string, number>();
   for (const wish of jobs.values()) {
     if (wish !== undefined) counts.set(wish.gpuType, (counts.get(wish.gpuType) ?? 0) + 1);

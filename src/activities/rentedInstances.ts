@@ -4,21 +4,21 @@ import type { Workload } from "../clients/comput3.ts";
 import { readPoolOverrides } from "../storage/poolOverrides.ts";
 import { ids } from "../workflows/names.ts";
 import type { ActivityDeps } from "./deps.ts";
-import type { InstanceKey, InstanceSource, LaunchRequest, Paid } from "./instanceSource.ts";
-import { createLedger, endOf, entryOf } from "./ledger.ts";
-import { limitsOf } from "./starts.ts";
+import type { Ending, InstanceKey, InstanceSource, LaunchRequest, Paid } from "./instanceSource.ts";
+import { endOf } from "./ledger.ts";
+import { limitsOf, startRetirement } from "./starts.ts";
 import type { EndedInstance } from "./types.ts";
 
 /** How long a stopped instance may still be listed before the stop counts as failed. */
 const CONFIRM_MS = 60_000;
 
 /** Instances that are rented from Comput3, and paid for by the second. */
-export function createRentedInstances(
-  deps: Pick<ActivityDeps, "comput3" | "config" | "store" | "metrics">,
-): InstanceSource {
-  const { comput3, config, store } = deps;
-  const ledger = createLedger(store, deps.metrics);
-
+export function createRentedInstances({
+  client,
+  comput3,
+  config,
+  store,
+}: Pick<ActivityDeps, "client" | "comput3" | "config" | "store">): InstanceSource {
   async function instancesOf({ type, expires }: InstanceKey, signal: AbortSignal): Promise<Workload[]> {
     const running = await comput3.runningWorkloads(signal);
     return running.filter((workload) => workload.type === type && workload.expires === expires);
@@ -28,19 +28,10 @@ export function createRentedInstances(
   async function stopOthers(key: InstanceKey, kept: string, signal: AbortSignal): Promise<Workload | undefined> {
     const instances = await instancesOf(key, signal);
     for (const { workload, node, created } of instances.filter((instance) => instance.workload !== kept)) {
-      log.warn("stopping a second instance of one launch", { ...key, workload, node, kept });
-      const instance = endOf({ workload, node, created }, await comput3.stop(workload, signal));
       const { type, expires } = key;
-      const entry = {
-        gpuId: ids.gpu(type, expires),
-        type,
-        instance,
-        usage: undefined,
-        ratePerHour: config.gpu.pools[type]?.rate,
-      };
-      await ledger.write(entryOf(entry)).catch((error: unknown) => {
-        log.error("a second instance could not be written down", { workload, error: messageOf(error) });
-      });
+      const instance = { workload, node, created };
+      const first = await startRetirement(client, { gpuId: ids.gpu(type, expires), type, expires, instance });
+      if (first) log.warn("stopping a second instance of one launch", { ...key, workload, node, kept });
     }
     return instances.find((instance) => instance.workload === kept);
   }
@@ -71,44 +62,65 @@ export function createRentedInstances(
     }
   }
 
-  async function stopAll(
-    gpuId: string,
-    key: InstanceKey,
-    ended: Map<string, EndedInstance>,
-    signal: AbortSignal,
-  ): Promise<void> {
+  async function stopAll({ only, ...key }: Ending, ended: Ended, signal: AbortSignal): Promise<void> {
     const giveUpAt = Date.now() + CONFIRM_MS;
     for (let round = 0; ; round += 1) {
-      const instances = await instancesOf(key, signal);
-      if (instances.length === 0) return;
-      if (Date.now() > giveUpAt) {
-        throw ApplicationFailure.retryable(`${instances.length} instances still run`, "StillRunning");
-      }
       if (round > 1) await delay(config.gpu.checkRetryMs, undefined, { signal });
-      for (const { workload, node, created } of instances) {
-        const stopped = await comput3.stop(workload, signal);
-        const known = ended.get(workload);
-        ended.set(workload, { ...known, ...endOf({ workload, node, created }, stopped) });
-        log.info("instance stopped", { gpuId, workload, node, refundAmount: stopped.refundAmount });
+      try {
+        const instances = await instancesOf(key, signal);
+        const wanted = instances.filter(({ workload }) => only === undefined || workload === only);
+        if (wanted.length === 0) return;
+        for (const instance of wanted) await stop(instance, ended, signal);
+        if (Date.now() > giveUpAt) throw new Error(`${wanted.length} instances still run`);
+      } catch (error) {
+        signal.throwIfAborted();
+        if (Date.now() > giveUpAt) throw ApplicationFailure.retryable(messageOf(error), "StillRunning");
+        log.warn("not seen to be stopped yet", { ...key, error: messageOf(error) });
       }
     }
   }
 
-  async function end(key: InstanceKey, own: Paid | undefined, signal: AbortSignal): Promise<EndedInstance[]> {
-    const ended = new Map<string, EndedInstance>();
+  async function stop({ workload, node, created }: Workload, ended: Ended, signal: AbortSignal): Promise<void> {
+    const instance = { workload, node, created };
+    // Should the answer get lost, this is when it ended.
+    if (ended.get(workload)?.refundAmount === undefined) ended.add(endOf(instance, {}));
+    const stopped = await comput3.stop(workload, signal);
+    if (stopped.stopped !== undefined) ended.add(endOf(instance, stopped));
+    log.info("instance stopped", { workload, node, refundAmount: stopped.refundAmount });
+  }
+
+  async function end(ending: Ending, note: (ended: EndedInstance[]) => void, signal: AbortSignal) {
+    const { own, expires, before } = ending;
+    const ended = collect(before, note);
     try {
-      await stopAll(ids.gpu(key.type, key.expires), key, ended, signal);
+      await stopAll(ending, ended, signal);
     } catch (error) {
-      if (Date.now() < key.expires * 1000) throw error;
-      log.warn("instance not seen to be gone, but past its end", { ...key, error: messageOf(error) });
+      signal.throwIfAborted();
+      if (Date.now() < expires * 1000) throw error;
+      log.warn("instance not seen to be gone, but past its end", { expires, error: messageOf(error) });
     }
-    if (own !== undefined && !ended.has(own.workload)) {
-      ended.set(own.workload, { ...own, stoppedAt: Math.min(Date.now(), key.expires * 1000) });
+    if (own !== undefined && ended.get(own.workload) === undefined) {
+      ended.add({ ...own, stoppedAt: Math.min(Date.now(), expires * 1000) });
     }
-    return [...ended.values()];
+    return ended.all();
   }
 
   return { launch, isThere, end };
+}
+
+/** What has ended so far, by workload. */
+type Ended = ReturnType<typeof collect>;
+
+function collect(before: readonly EndedInstance[], note: (ended: EndedInstance[]) => void) {
+  const ended = new Map(before.map((instance) => [instance.workload, instance]));
+  return {
+    get: (workload: string) => ended.get(workload),
+    add(instance: EndedInstance): void {
+      ended.set(instance.workload, instance);
+      note([...ended.values()]);
+    },
+    all: () => [...ended.values()],
+  };
 }
 
 function messageOf(error: unknown): string {

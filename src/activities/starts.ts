@@ -1,4 +1,4 @@
-import type { Client } from "@temporalio/client";
+import { type Client, WorkflowExecutionAlreadyStartedError } from "@temporalio/client";
 import type { Config, PoolConfig } from "../config.ts";
 import type { PoolLimits } from "../gpus/types.ts";
 import type { PoolOverrides } from "../storage/poolOverrides.ts";
@@ -7,6 +7,7 @@ import type { PoolSettings } from "../workflows/gpuPool.ts";
 import { censusWanted } from "../workflows/messages.ts";
 import { ids, taskQueues } from "../workflows/names.ts";
 import type { reconcileGpus } from "../workflows/reconcileGpus.ts";
+import type { Retirement, retireInstance } from "../workflows/retireInstance.ts";
 
 /** Longer than anything lives, and what timers can still be set to. */
 const FOREVER_MS = 10 * 365 * 86_400_000;
@@ -43,6 +44,27 @@ export function managerSettings(config: Config, gpuType: string): GpuSettings {
 /** The limits of a pool; a type that is not configured has none of its own. */
 export function limitsOf(pool: PoolConfig | undefined, overrides: PoolOverrides = {}): PoolLimits {
   return { min: overrides.min ?? pool?.min ?? 0, max: overrides.max ?? pool?.max ?? 0 };
+}
+
+/**
+ * Sees to the end of an instance that no manager ends, by a workflow of its own, so that neither the stop nor what
+ * was paid gets lost on the way. It is asked for at every look, and happens once.
+ * @returns whether this was the first time
+ */
+export async function startRetirement(client: Client, retirement: Retirement): Promise<boolean> {
+  try {
+    await client.workflow.start<typeof retireInstance>("retireInstance", {
+      workflowId: ids.retirement(retirement.instance.workload),
+      workflowIdReusePolicy: "ALLOW_DUPLICATE_FAILED_ONLY",
+      taskQueue: taskQueues.main,
+      args: [retirement],
+      staticSummary: `stop an instance of ${retirement.gpuId}, and write down what it cost`,
+    });
+    return true;
+  } catch (error) {
+    if (error instanceof WorkflowExecutionAlreadyStartedError) return false;
+    throw error;
+  }
 }
 
 /** Makes the reconciler look now; starts it if it is not there. */

@@ -2,6 +2,7 @@ import { Readable } from "node:stream";
 import { contentTypeOf } from "../storage/contentTypes.ts";
 import { keys } from "../storage/keys.ts";
 import type { ActivityDeps } from "./deps.ts";
+import { whileStoreIsAway } from "./patience.ts";
 import type { StoredText } from "./types.ts";
 
 /** A longer text is not put into Temporal, where every byte is kept in the history. */
@@ -16,6 +17,7 @@ export async function storeText(
 ): Promise<StoredText> {
   const key = keys.result(jobId, "txt");
   const mimeType = contentTypeOf(key);
-  const bytes = await store.put(key, Readable.from([Buffer.from(text)]), { contentType: mimeType, signal });
+  const put = () => store.put(key, Readable.from([Buffer.from(text)]), { contentType: mimeType, signal });
+  const bytes = await whileStoreIsAway(put, signal);
   return { file: { key, mimeType, bytes }, ...(bytes <= MAX_INLINE_BYTES && { inline: text }) };
 }

@@ -2,7 +2,8 @@ import { setTimeout as delay } from "node:timers/promises";
 import { RESPONSE_ALREADY_SENT } from "@hono/node-server/utils/response";
 import type { Context, MiddlewareHandler } from "hono";
 import type { Simulation, SimulatorEnv } from "./env.ts";
-import type { FaultTarget, Service } from "./faults.ts";
+import type { Fault, FaultTarget, Service } from "./faults.ts";
+import type { Call } from "./journal.ts";
 
 const HTML_PAGE =
   "<!DOCTYPE html><html><head><title>503 Service Unavailable</title></head><body><h1>Error</h1></body></html>";
@@ -12,21 +13,26 @@ export function faulty({ faults, journal }: Simulation, service: Service): Middl
   return async (c, next) => {
     const { path, method } = c.req;
     const node = c.req.param("node");
-    const call = { at: Date.now(), service, node, method, path, status: undefined as number | undefined };
+    const call: Call = { at: Date.now(), service, node, method, path, status: undefined };
     const target: FaultTarget = { service, path, node };
     const slow = faults.take(target, ["delay"]);
     if (slow !== undefined) await delay(slow.delay_ms ?? 1000);
-    const refusal = await refuse(c, faults.take(target, ["status", "html_error", "wrong_mime", "hang", "reset"]));
+    const refused = faults.take(target, ["status", "html_error", "wrong_mime", "hang", "reset"]);
+    const refusal = await refuse(c, refused);
     if (refusal !== undefined) {
-      journal.call({ ...call, status: refusal === RESPONSE_ALREADY_SENT ? undefined : refusal.status });
+      const status = refusal === RESPONSE_ALREADY_SENT ? undefined : refusal.status;
+      journal.call({ ...call, status, ...faultOf(refused) });
       return refusal;
     }
     await next();
     const spoilt = faults.take(target, ["drop_reply", "truncate"]);
-    journal.call({ ...call, status: spoilt?.action === "drop_reply" ? undefined : c.res.status });
+    const status = spoilt?.action === "drop_reply" ? undefined : c.res.status;
+    journal.call({ ...call, status, ...faultOf(spoilt ?? slow) });
     if (spoilt !== undefined) await spoil(c, spoilt.action);
   };
 }
+
+const faultOf = (fault: Fault | undefined) => (fault === undefined ? {} : { fault: fault.action });
 
 async function refuse(c: Context<SimulatorEnv>, fault: { action: string; status?: number | undefined } | undefined) {
   switch (fault?.action) {

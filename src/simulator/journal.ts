@@ -8,6 +8,8 @@ export interface Call {
   path: string;
   /** Undefined when the connection was closed instead. */
   status: number | undefined;
+  /** What was done to it, if a fault hit it. */
+  fault?: string;
 }
 
 /** One run of a model, from the moment it has the GPU to itself. Times are epoch milliseconds. */

@@ -95,6 +95,8 @@ const { watchGpu } = proxyActivities<Activities>({
 const { stopGpu } = proxyActivities<Activities>({
   ...patient,
   startToCloseTimeout: "2m",
+  // Every second until another worker goes on is paid for.
+  heartbeatTimeout: "15s",
   retry: { initialInterval: "1s", maximumInterval: "30s" },
   summary: "stop the instance and see that it is gone",
 });

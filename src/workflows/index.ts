@@ -6,3 +6,4 @@ export { removeExpired } from "./removeExpired.ts";
 export { removeJob } from "./removeJob.ts";
 export { renderJob } from "./renderJob.ts";
 export { replayWebhooks } from "./replayWebhooks.ts";
+export { retireInstance } from "./retireInstance.ts";

@@ -15,7 +15,10 @@ export interface JobRecord {
   readonly view: JobView;
   /** Set once: the first recorded ending wins. */
   readonly ending: JobEnding | undefined;
-  /** @param event a few plain words for the timeline */
+  /**
+   * Nothing happens once the job has an ending.
+   * @param event a few plain words for the timeline
+   */
   update(patch: Partial<JobView>, event: string): void;
   /** Tells the census that the job waits for a GPU, or no longer does. */
   waitsFor(waiting: Waiting | undefined): void;
@@ -33,7 +36,7 @@ export function createJobRecord(job: JobSpec): JobRecord {
   let ending: JobEnding | undefined;
   let removed = false;
 
-  function update(patch: Partial<JobView>, event: string): void {
+  function write(patch: Partial<JobView>, event: string): void {
     const changesState = patch.state !== undefined && patch.state !== view.state;
     view = withEvent({ ...view, ...patch }, Date.now(), event);
     upsertMemo({ view });
@@ -52,7 +55,10 @@ export function createJobRecord(job: JobSpec): JobRecord {
     get removed() {
       return removed;
     },
-    update,
+    update(patch, event) {
+      // What a step still does while it is being cancelled changes nothing any more.
+      if (ending === undefined) write(patch, event);
+    },
     remove() {
       removed = true;
       upsertMemo({ removed });
@@ -80,7 +86,7 @@ export function createJobRecord(job: JobSpec): JobRecord {
       const { stage: _over, ...rest } = view;
       view = rest;
       const error = next.error === undefined ? {} : { error: next.error };
-      update({ ...patch, ...error, state: next.state, finishedAt: new Date(Date.now()).toISOString() }, next.state);
+      write({ ...patch, ...error, state: next.state, finishedAt: new Date(Date.now()).toISOString() }, next.state);
       return true;
     },
   };

@@ -11,6 +11,8 @@ export const ids = {
   pool: (gpuType: string) => `gpu-pool-${gpuType}`,
   /** @param expires the second at which the provider ends the instance; unique per type, so the id is too */
   gpu: (gpuType: string, expires: number) => `gpu-${gpuType}-${expires}`,
+  /** @param workload the provider's id of the instance that is ended without its manager */
+  retirement: (workload: string) => `gpu-end-${workload}`,
   reconciler: "reconcile-gpus",
 } as const;
 

@@ -43,7 +43,9 @@ const { keepRecord } = proxyLocalActivities<Activities>({
 });
 const { removeInputs } = proxyActivities<Activities>({
   startToCloseTimeout: "30s",
-  retry: { maximumAttempts: 5 },
+  // Well within the ten minutes after `complete_by` in which the workflow has to close.
+  scheduleToCloseTimeout: "5m",
+  retry: { maximumInterval: "15s" },
   summary: "remove the downloaded inputs",
 });
 
@@ -71,6 +73,8 @@ export async function renderJob({ job, settings }: RenderJobInput): Promise<JobR
     const claim = gpuType === undefined ? undefined : createGpuClaim({ job, gpuType, settings, record, end });
     const render = async () => {
       const inputs = await prepareInputs(job, record);
+      // The download may have succeeded although it was cancelled.
+      if (body.consideredCancelled) throw new CancelledFailure("the job has ended");
       return await (claim === undefined ? runLipsync({ job, record, end }, inputs) : claim.withGpu(inputs));
     };
 
@@ -134,7 +138,16 @@ async function tell(job: JobSpec, ending: JobEnding, result: JobResult | undefin
       ...(ending.state === "success" && result && { result }),
     });
   }
-  if (inputsOf(job).length > 0) await removeInputs({ jobId: job.id });
+  if (inputsOf(job).length > 0) await tidy(job);
+}
+
+/** Whatever comes of it, the job has ended as it did. */
+async function tidy({ id: jobId }: JobSpec): Promise<void> {
+  try {
+    await removeInputs({ jobId });
+  } catch (error) {
+    log.warn("inputs could not be removed", { jobId, error: failureSentence(error) });
+  }
 }
 
 /**

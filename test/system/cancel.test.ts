@@ -1,14 +1,32 @@
 import assert from "node:assert/strict";
+import { EventEmitter, once } from "node:events";
+import { createServer } from "node:http";
+import type { AddressInfo } from "node:net";
 import { ids } from "../../src/workflows/names.ts";
 import { eventually } from "../support/eventually.ts";
 import { startTestStack, type TestStack } from "../support/stack.ts";
 
 describe("a cancel", () => {
   let stack: TestStack;
-  before(async () => {
-    stack = await startTestStack({ gpu: { pools: { "media:fast": { max: 1 } } }, renderSeconds: 3 });
+  /** Files of the simulator, when `hand` says so. */
+  const slow = createServer((request, response) => {
+    asked.emit("input", () =>
+      fetch(`${stack.simulator.url}/sim/files${request.url}`).then(async (answer) =>
+        response.end(Buffer.from(await answer.arrayBuffer())),
+      ),
+    );
   });
-  after(() => stack.close());
+  const asked = new EventEmitter();
+  const origin = () => `http://127.0.0.1:${(slow.address() as AddressInfo).port}`;
+  before(async () => {
+    await once(slow.listen(0, "127.0.0.1"), "listening");
+    const env = { TRUSTED_ORIGINS: origin() };
+    stack = await startTestStack({ gpu: { pools: { "media:fast": { max: 1 } } }, renderSeconds: 3, env });
+  });
+  after(async () => {
+    await stack.close();
+    await once(slow.close(), "close");
+  });
 
   const cancel = (id: string) => stack.post(`/job/${id}`, { status: "cancelled" });
   const untilRendering = (id: string, renders: number) =>
@@ -46,6 +64,21 @@ describe("a cancel", () => {
     assert.equal(await stack.untilClosed(id), "CANCELLED");
     await stack.untilState(holder, "success");
     assert.equal(stack.simulator.renders().length, count + 1);
+  });
+
+  it("is not undone by a download that succeeds all the same", async () => {
+    const requested = once(asked, "input");
+    const { body } = await stack.post("/jobs", {
+      image_url: `${origin()}/portrait.jpg`,
+      audio_url: `${stack.simulator.url}/sim/files/voice.wav`,
+    });
+    const id = body.job_id as string;
+    const [hand] = await requested;
+    await cancel(id);
+    await hand();
+    assert.equal(await stack.untilClosed(id), "CANCELLED");
+    assert.equal((await stack.view(id)).state, "cancelled");
+    assert.equal(stack.simulator.renders().filter(({ kind }) => kind === "lipsync").length, 0);
   });
 
   it("may come at any moment: no GPU stays with a job that is over", async () => {

@@ -110,6 +110,21 @@ describe("what dies", () => {
       );
     });
 
+    it("a manager and a pool: both are healed although the provider stops nothing", async () => {
+      await start({ renderSeconds: 4 });
+      const id = await stack.submit();
+      await untilRendering();
+      stack.simulator.fault({ service: "comput3", path: "/stop", action: "status" });
+      const first = (await stack.view(id)).gpu!;
+      await Promise.all([terminate(first.id), terminate(ids.pool("media:fast"))]);
+      stack.simulator.settings.renderSeconds = 0;
+      await stack.untilState(id, "success");
+      const orphan = () => stack.simulator.instances().find(({ node }) => node === first.node);
+      assert.equal(orphan()?.ended, undefined);
+      stack.simulator.clearFaults();
+      await eventually("the orphan is stopped", () => orphan()?.why === "stopped" || undefined);
+    });
+
     it("a job: its caller is told, and its GPU is not lost", async () => {
       await start({ renderSeconds: 4 });
       const id = await stack.submit({ text: "Terminated.", notify_url: hook("terminated") });

@@ -87,4 +87,22 @@ describe("the ledger", () => {
     assert.equal(total, sum(stack.simulator.instances().map(({ billedSeconds }) => billedSeconds)));
     assert.ok(written.length > before);
   });
+
+  for (const [what, end] of [
+    ["though the answer to the stop is lost", { path: "/stop", action: "drop_reply", times: 1 }],
+    ["though the instance vanished with it", { action: "vanish" }],
+  ] as const) {
+    it(`has the instance of a manager that was terminated, ${what}`, async () => {
+      stack.simulator.settings.renderSeconds = 2;
+      const id = await stack.submit({ text: "Its manager is terminated." });
+      const gpu = await eventually("it renders", async () => (await stack.view(id)).gpu);
+      const service = end.action === "vanish" ? "node" : "comput3";
+      stack.simulator.fault({ service, ...end, ...(service === "node" && { node: gpu.node }) });
+      await stack.client.workflow.getHandle(gpu.id).terminate("an operator's test");
+      stack.simulator.settings.renderSeconds = 0.5;
+      await stack.untilState(id, "success");
+      const written = await untilAllAreWrittenDown();
+      assert.equal(written.filter(({ node }) => node === gpu.node).length, 1);
+    });
+  }
 });

@@ -2,6 +2,7 @@ import { ApplicationFailure } from "@temporalio/activity";
 import { generate, ModelMissing, type OllamaNode, pull } from "../../clients/ollama.ts";
 import type { AnalyzeInput } from "../../jobs/analyze.ts";
 import { failureTypes } from "../../jobs/failureTypes.ts";
+import { whileStoreIsAway } from "../patience.ts";
 import type { ModelRun } from "../runModel.ts";
 import { storeText } from "../storeText.ts";
 import type { RunResult } from "../types.ts";
@@ -45,6 +46,8 @@ async function pullModel({ deps, report }: ModelRun, node: OllamaNode, model: st
 async function imageOf({ inputs, deps, signal }: ModelRun): Promise<string> {
   const input = inputs.find(({ name }) => name === "image");
   if (input === undefined) throw new Error("the job has no image");
-  const { body } = await deps.store.get(input.key, { signal });
-  return Buffer.concat(await body.toArray()).toString("base64");
+  return await whileStoreIsAway(async () => {
+    const { body } = await deps.store.get(input.key, { signal });
+    return Buffer.concat(await body.toArray()).toString("base64");
+  }, signal);
 }

@@ -4,6 +4,7 @@ import { pipeline } from "node:stream/promises";
 import { setTimeout as delay } from "node:timers/promises";
 import { ModelFailure } from "../../clients/modelCall.ts";
 import type { InputName } from "../../jobs/inputs.ts";
+import { whileStoreIsAway } from "../patience.ts";
 import type { ModelRun } from "../runModel.ts";
 import { withTempFolder } from "../tempFolder.ts";
 
@@ -55,8 +56,10 @@ export async function withInputFiles<T>(
     for (const { name, key, mimeType } of wanted) {
       const extension = key.slice(key.lastIndexOf("."));
       const path = join(folder, `${job.id}_${name}${extension}`);
-      const { body } = await deps.store.get(key, { signal });
-      await pipeline(body, createWriteStream(path), { signal });
+      await whileStoreIsAway(async () => {
+        const { body } = await deps.store.get(key, { signal });
+        await pipeline(body, createWriteStream(path), { signal });
+      }, signal);
       const blob = await openAsBlob(path, { type: mimeType });
       files[name] = { path, file: new File([blob], `${name}${extension}`, { type: mimeType }) };
     }
