@@ -66,7 +66,8 @@ interface Stop {
   nodeFault: boolean;
 }
 
-const HEARTBEAT_TIMEOUT = "45s";
+/** Until another worker goes on: nobody uses what is paid for meanwhile, or misses a node that is gone. */
+const HEARTBEAT_TIMEOUT = "15s";
 /** A launch, and a stop, must be seen to have happened or not: never given up while they run. */
 const patient = {
   taskQueue: taskQueues.gpu,
@@ -95,8 +96,7 @@ const { watchGpu } = proxyActivities<Activities>({
 const { stopGpu } = proxyActivities<Activities>({
   ...patient,
   startToCloseTimeout: "2m",
-  // Every second until another worker goes on is paid for.
-  heartbeatTimeout: "15s",
+  heartbeatTimeout: HEARTBEAT_TIMEOUT,
   retry: { initialInterval: "1s", maximumInterval: "30s" },
   summary: "stop the instance and see that it is gone",
 });
