@@ -4,7 +4,7 @@ import { nodeIsUp } from "../clients/comput3.ts";
 import type { GpuUsage } from "../gpus/types.ts";
 import type { ActivityDeps } from "./deps.ts";
 import { withHeartbeats } from "./heartbeats.ts";
-import type { Ending, InstanceKey, LaunchRequest, Paid } from "./instanceSource.ts";
+import type { Ending, InstanceKey, LaunchRequest, Note, Paid } from "./instanceSource.ts";
 import { createLedger, entryOf } from "./ledger.ts";
 import { nodeUrlOf } from "./nodeUrls.ts";
 import { createOwnNodes } from "./ownNodes.ts";
@@ -101,11 +101,10 @@ export function createGpuActivities(deps: Pick<ActivityDeps, "client" | "comput3
     async stopGpu({ gpuId: _, ...ending }: Omit<Ending, "before"> & { gpuId: string }): Promise<StopResult> {
       const signal = cancellationSignal();
       const details: unknown = activityInfo().heartbeatDetails;
-      const before = Array.isArray(details) ? details.filter(isEnded) : [];
-      const ended = await withHeartbeats<EndedInstance[], EndedInstance[]>((note) =>
-        source.end({ ...ending, before }, note, signal),
-      );
-      return { ended };
+      const before = isEnded(details) ? { before: details } : {};
+      const end = (note: Note) => source.end({ ...ending, ...before }, note, signal);
+      const ended = await withHeartbeats<EndedInstance | undefined, EndedInstance>(end);
+      return { ended: ended === undefined ? [] : [ended] };
     },
 
     /** Writes down what instances cost, one entry for each that was paid for. */

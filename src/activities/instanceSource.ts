@@ -22,14 +22,17 @@ export interface Paid {
   created: number;
 }
 
-/** Which instances of a key are to end: all of them, or `only` one, by its workload. */
+/** Which instances of a key are to end: all of them, or only one. */
 export interface Ending extends InstanceKey {
-  only?: string;
   /** The one that was used, which may be gone already. */
   own?: Paid;
-  /** What an earlier attempt has ended. */
-  before: EndedInstance[];
+  onlyOwn?: boolean;
+  /** What an earlier attempt knew of its end. */
+  before?: EndedInstance;
 }
+
+/** Hears of the end of the own instance, first by guess and then as the provider tells it. */
+export type Note = (ended: EndedInstance) => void;
 
 /** Where instances come from. Every call may be made twice, and finds what the first one did. */
 export interface InstanceSource {
@@ -38,9 +41,9 @@ export interface InstanceSource {
   /** Whether the provider still has it; undefined when it does not say. */
   isThere(instance: InstanceKey & { workload: string }, signal: AbortSignal): Promise<boolean | undefined>;
   /**
-   * Ends instances and sees that none is left; throws, to be tried again, until then.
-   * @param note hears what has ended so far
-   * @returns what was paid for
+   * Ends instances and sees that none is left; throws, to be tried again, until then. Others than the own one are
+   * ended, and written down, by workflows of theirs: should a manager be terminated, nobody else would know of them.
+   * @returns the own one, if there was one that was paid for
    */
-  end(ending: Ending, note: (ended: EndedInstance[]) => void, signal: AbortSignal): Promise<EndedInstance[]>;
+  end(ending: Ending, note: Note, signal: AbortSignal): Promise<EndedInstance | undefined>;
 }

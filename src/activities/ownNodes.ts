@@ -10,6 +10,6 @@ export function createOwnNodes({ gpu }: Config): InstanceSource {
       return { workload: known.name, node: known.name, created: Math.floor(Date.now() / 1000) };
     },
     isThere: async ({ workload }) => gpu.nodes.some(({ name }) => name === workload),
-    end: async () => [],
+    end: async () => undefined,
   };
 }

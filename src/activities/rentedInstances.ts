@@ -4,7 +4,7 @@ import type { Workload } from "../clients/comput3.ts";
 import { readPoolOverrides } from "../storage/poolOverrides.ts";
 import { ids } from "../workflows/names.ts";
 import type { ActivityDeps } from "./deps.ts";
-import type { Ending, InstanceKey, InstanceSource, LaunchRequest, Paid } from "./instanceSource.ts";
+import type { Ending, InstanceKey, InstanceSource, LaunchRequest, Note, Paid } from "./instanceSource.ts";
 import { endOf } from "./ledger.ts";
 import { limitsOf, startRetirement } from "./starts.ts";
 import type { EndedInstance } from "./types.ts";
@@ -24,15 +24,16 @@ export function createRentedInstances({
     return running.filter((workload) => workload.type === type && workload.expires === expires);
   }
 
+  async function retire({ workload, node, created, type, expires }: Workload): Promise<void> {
+    const instance = { workload, node, created };
+    const first = await startRetirement(client, { gpuId: ids.gpu(type, expires), type, expires, instance });
+    if (first) log.warn("stopping an instance that nobody uses", { type, expires, workload, node });
+  }
+
   /** A reply to a launch that came too late leaves a second instance behind: only `kept` is ours to use. */
   async function stopOthers(key: InstanceKey, kept: string, signal: AbortSignal): Promise<Workload | undefined> {
     const instances = await instancesOf(key, signal);
-    for (const { workload, node, created } of instances.filter((instance) => instance.workload !== kept)) {
-      const { type, expires } = key;
-      const instance = { workload, node, created };
-      const first = await startRetirement(client, { gpuId: ids.gpu(type, expires), type, expires, instance });
-      if (first) log.warn("stopping a second instance of one launch", { ...key, workload, node, kept });
-    }
+    for (const instance of instances.filter(({ workload }) => workload !== kept)) await retire(instance);
     return instances.find((instance) => instance.workload === kept);
   }
 
@@ -62,65 +63,56 @@ export function createRentedInstances({
     }
   }
 
-  async function stopAll({ only, ...key }: Ending, ended: Ended, signal: AbortSignal): Promise<void> {
-    const giveUpAt = Date.now() + CONFIRM_MS;
+  async function end({ own, onlyOwn, before, ...key }: Ending, note: Note, signal: AbortSignal) {
+    let ended = before;
+    const record = (instance: EndedInstance) => {
+      ended = instance;
+      note(instance);
+    };
+    const stop = async ({ workload, node, created }: Workload) => {
+      const instance = { workload, node, created };
+      // Should the answer get lost, this is when it ended.
+      if (ended?.refundAmount === undefined) record(endOf(instance, {}));
+      const stopped = await comput3.stop(workload, signal);
+      if (stopped.stopped !== undefined) record(endOf(instance, stopped));
+      log.info("instance stopped", { workload, node, refundAmount: stopped.refundAmount });
+    };
+    try {
+      await untilNoneIsLeft(Math.min(Date.now() + CONFIRM_MS, key.expires * 1000), signal, async () => {
+        const instances = await instancesOf(key, signal);
+        const left = instances.filter(({ workload }) => !onlyOwn || workload === own?.workload);
+        for (const instance of left) await (instance.workload === own?.workload ? stop : retire)(instance);
+        return left.length;
+      });
+    } catch (error) {
+      signal.throwIfAborted();
+      if (Date.now() < key.expires * 1000) throw error;
+      log.warn("instance not seen to be gone, but past its end", { ...key, error: messageOf(error) });
+    }
+    if (own !== undefined) ended ??= { ...own, stoppedAt: Math.min(Date.now(), key.expires * 1000) };
+    return ended;
+  }
+
+  /**
+   * @param giveUpAt epoch milliseconds
+   * @param stopAll says how many there were to stop
+   */
+  async function untilNoneIsLeft(giveUpAt: number, signal: AbortSignal, stopAll: () => Promise<number>) {
     for (let round = 0; ; round += 1) {
       if (round > 1) await delay(config.gpu.checkRetryMs, undefined, { signal });
       try {
-        const instances = await instancesOf(key, signal);
-        const wanted = instances.filter(({ workload }) => only === undefined || workload === only);
-        if (wanted.length === 0) return;
-        for (const instance of wanted) await stop(instance, ended, signal);
-        if (Date.now() > giveUpAt) throw new Error(`${wanted.length} instances still run`);
+        const left = await stopAll();
+        if (left === 0) return;
+        if (Date.now() > giveUpAt) throw new Error(`${left} instances still run`);
       } catch (error) {
         signal.throwIfAborted();
         if (Date.now() > giveUpAt) throw ApplicationFailure.retryable(messageOf(error), "StillRunning");
-        log.warn("not seen to be stopped yet", { ...key, error: messageOf(error) });
+        log.warn("not seen to be stopped yet", { error: messageOf(error) });
       }
     }
   }
 
-  async function stop({ workload, node, created }: Workload, ended: Ended, signal: AbortSignal): Promise<void> {
-    const instance = { workload, node, created };
-    // Should the answer get lost, this is when it ended.
-    if (ended.get(workload)?.refundAmount === undefined) ended.add(endOf(instance, {}));
-    const stopped = await comput3.stop(workload, signal);
-    if (stopped.stopped !== undefined) ended.add(endOf(instance, stopped));
-    log.info("instance stopped", { workload, node, refundAmount: stopped.refundAmount });
-  }
-
-  async function end(ending: Ending, note: (ended: EndedInstance[]) => void, signal: AbortSignal) {
-    const { own, expires, before } = ending;
-    const ended = collect(before, note);
-    try {
-      await stopAll(ending, ended, signal);
-    } catch (error) {
-      signal.throwIfAborted();
-      if (Date.now() < expires * 1000) throw error;
-      log.warn("instance not seen to be gone, but past its end", { expires, error: messageOf(error) });
-    }
-    if (own !== undefined && ended.get(own.workload) === undefined) {
-      ended.add({ ...own, stoppedAt: Math.min(Date.now(), expires * 1000) });
-    }
-    return ended.all();
-  }
-
   return { launch, isThere, end };
-}
-
-/** What has ended so far, by workload. */
-type Ended = ReturnType<typeof collect>;
-
-function collect(before: readonly EndedInstance[], note: (ended: EndedInstance[]) => void) {
-  const ended = new Map(before.map((instance) => [instance.workload, instance]));
-  return {
-    get: (workload: string) => ended.get(workload),
-    add(instance: EndedInstance): void {
-      ended.set(instance.workload, instance);
-      note([...ended.values()]);
-    },
-    all: () => [...ended.values()],
-  };
 }
 
 function messageOf(error: unknown): string {

@@ -33,6 +33,6 @@ const { writeLedger } = proxyActivities<Activities>({
  * be gone already; what it cost is still to be written down.
  */
 export async function retireInstance({ gpuId, type, expires, instance, usage }: Retirement): Promise<void> {
-  const { ended } = await stopGpu({ gpuId, type, expires, own: instance, only: instance.workload });
+  const { ended } = await stopGpu({ gpuId, type, expires, own: instance, onlyOwn: true });
   await writeLedger({ gpuId, type, ended, ...(usage && { usage }) });
 }
