@@ -16,8 +16,6 @@ const ROUNDING_SECONDS = 1;
 const SECOND_INSTANCE_SECONDS = 60;
 /** A stop without an answer counts from its call; the provider may have taken its time. */
 const LATE_SECONDS = 4;
-/** An instance whose end nobody told is counted until it was missed. */
-const MISSED_SECONDS = 60;
 
 const WEBHOOK_ATTEMPTS = 5;
 /** Half of the calls of the control API were to fail. */
@@ -209,7 +207,7 @@ export function mostAtOnce(instances: readonly Instance[]): number {
 }
 
 function checkLedger(facts: ChaosFacts): string[] {
-  const { instances, ledger } = facts;
+  const { instances, ledger, instanceBoundSeconds } = facts;
   const found: string[] = [];
   const entries = groupBy(ledger, ({ workload }) => workload);
   for (const instance of instances) {
@@ -223,10 +221,9 @@ function checkLedger(facts: ChaosFacts): string[] {
     const difference = entry.paidSeconds - billedSeconds;
     // Only what the provider told is exact.
     const told = entry.refundAmount !== undefined;
-    if (
-      difference < -(told ? ROUNDING_SECONDS : LATE_SECONDS) ||
-      difference > (told ? ROUNDING_SECONDS : MISSED_SECONDS)
-    )
+    // An instance whose end nobody told is counted until it was missed.
+    const [least, most] = told ? [-ROUNDING_SECONDS, ROUNDING_SECONDS] : [-LATE_SECONDS, instanceBoundSeconds];
+    if (difference < least || difference > most)
       found.push(
         `${nameOf(instance)} is in the ledger with ${entry.paidSeconds.toFixed(1)} s and was billed ${billedSeconds} s (${managerOf(facts, instance)})`,
       );

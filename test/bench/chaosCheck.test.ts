@@ -159,6 +159,14 @@ const doctored: [name: string, doctor: (facts: ChaosFacts) => void, seen: RegExp
   ["an entry that is too small", (facts) => (facts.ledger[0]!.paidSeconds = 48), /with 48.0 s and was billed 50 s/],
   ["an entry that is too large", (facts) => (facts.ledger[0]!.paidSeconds = 52), /with 52.0 s and was billed 50 s/],
   [
+    "a guess that is too large",
+    (facts) => {
+      const { refundAmount: _, ...guess } = entryOf(instance("1", { billedSeconds: 111 }));
+      facts.ledger = [guess];
+    },
+    /with 111.0 s and was billed 50 s/,
+  ],
+  [
     "an entry that nobody billed",
     (facts) => facts.ledger.push(entryOf(instance("9"))),
     /9 is in the ledger, not billed/,

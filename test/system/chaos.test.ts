@@ -10,8 +10,8 @@ describe("the failure drill, shortened", () => {
     const seed = Number(process.env.CHAOS_SEED ?? Date.now() % 100_000);
     const facts = await runChaos({
       seed,
-      jobs: 40,
-      seconds: 25,
+      jobs: 30,
+      seconds: 15,
       workers: 2,
       troubles: {
         "worker killed": 2,
