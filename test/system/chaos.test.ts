@@ -6,8 +6,8 @@ import { s3Executable, temporalExecutable } from "../support/programs.ts";
 describe("the failure drill, shortened", () => {
   it("keeps every promise while workers, servers, nodes and workflows die", async function () {
     this.timeout(300_000);
-    // Another one each time; CHAOS_SEED repeats what was seen.
-    const seed = Number(process.env.CHAOS_SEED ?? Date.now() % 100_000);
+    // What happens when is drawn from it; how far the jobs are then differs from run to run.
+    const seed = Number(process.env.CHAOS_SEED ?? 7);
     const facts = await runChaos({
       seed,
       jobs: 30,
