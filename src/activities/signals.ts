@@ -3,7 +3,7 @@ import type { SignalDefinition } from "@temporalio/common";
 import type { Config } from "../config.ts";
 import { deliveryOptions } from "../deliveries.ts";
 import type { Assignment, GpuChange, Lease, LeaseLoss, LeaseRelease, LeaseRequest } from "../gpus/types.ts";
-import type { WebhookRequest } from "../jobs/webhook.ts";
+import { type JobOutcome, outcomeSchema, type WebhookRequest } from "../jobs/webhook.ts";
 import type { deliverWebhook } from "../workflows/deliverWebhook.ts";
 import type { gpuManager } from "../workflows/gpuManager.ts";
 import type { gpuPool } from "../workflows/gpuPool.ts";
@@ -133,19 +133,25 @@ export function createSignals({ client, config }: { client: Client; config: Conf
     /** Pool → reconciler: look now. */
     wantCensus: () => startReconciler(client, config),
 
-    /** Job → its own webhook workflow, which outlives it. @returns false when it need not be told, or is already */
-    async startWebhook(request: WebhookRequest): Promise<{ started: boolean }> {
+    /**
+     * Job → its own webhook workflow, which outlives it.
+     * @returns whether it was started now, or with what outcome it was before
+     */
+    async startWebhook(request: WebhookRequest): Promise<{ started: boolean; before?: JobOutcome }> {
       if (!config.webhook.statuses.includes(request.ending.state)) return { started: false };
       try {
         await client.workflow.start<typeof deliverWebhook>("deliverWebhook", {
           ...deliveryOptions(request),
           workflowIdReusePolicy: "REJECT_DUPLICATE",
           args: [{ ...request, retryDelaysMs: config.webhook.retryDelaysMs }],
+          memo: { told: { ending: request.ending, ...(request.result && { result: request.result }) } },
         });
         return { started: true };
       } catch (error) {
         if (!(error instanceof WorkflowExecutionAlreadyStartedError)) throw error;
-        return { started: false };
+        const { memo } = await client.workflow.getHandle(ids.webhook(request.jobId)).describe();
+        const before = outcomeSchema.safeParse(memo?.told).data;
+        return { started: false, ...(before && { before }) };
       }
     },
 

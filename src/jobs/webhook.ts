@@ -1,15 +1,21 @@
 import { z } from "zod";
 import type { JobEnding, JobResult } from "./job.ts";
+import { finalStates } from "./states.ts";
+
+/** How a job ended, and what came of it. */
+export interface JobOutcome {
+  ending: JobEnding;
+  /** Of a success. */
+  result?: JobResult;
+}
 
 /** What is told to the caller of a job that ended. */
-export interface WebhookRequest {
+export interface WebhookRequest extends JobOutcome {
   jobId: string;
   /** Whose secrets sign it. */
   tenant: string;
   url: string;
   metadata?: Record<string, unknown>;
-  ending: JobEnding;
-  result?: JobResult;
 }
 
 /** One attempt to deliver a webhook, as its ledger keeps it. */
@@ -33,6 +39,9 @@ export interface WebhookLedger {
   /** The first one first; those of replays, too. */
   attempts: WebhookAttempt[];
 }
+
+const outcomeCore = z.object({ ending: z.object({ state: z.enum(finalStates) }) });
+export const outcomeSchema = z.custom<JobOutcome>((value) => outcomeCore.safeParse(value).success);
 
 /** As much of it as the answers are made from. */
 const ledgerCore = z.object({

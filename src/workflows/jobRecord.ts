@@ -29,6 +29,8 @@ export interface JobRecord {
   charge(lease: Lease, at: number): void;
   /** Records how the job ends; false when it already had an ending. */
   end(ending: JobEnding, patch?: Partial<JobView>): boolean;
+  /** Another ending stands, because the caller was told it. */
+  correct(ending: JobEnding, patch?: Partial<JobView>): void;
 }
 
 export function createJobRecord(job: JobSpec): JobRecord {
@@ -43,6 +45,14 @@ export function createJobRecord(job: JobSpec): JobRecord {
     if (changesState) upsertSearchAttributes([{ key: searchAttributes.jobState, value: view.state }]);
     setCurrentDetails(describe(view));
     log.info(event, { jobId: view.id, state: view.state, stage: view.stage, gpu: view.gpu?.id });
+  }
+
+  function conclude(next: JobEnding, patch: Partial<JobView> = {}): void {
+    ending = next;
+    const { stage: _over, error: _other, ...rest } = view;
+    view = rest;
+    const error = next.error === undefined ? {} : { error: next.error };
+    write({ ...patch, ...error, state: next.state, finishedAt: new Date(Date.now()).toISOString() }, next.state);
   }
 
   return {
@@ -80,15 +90,12 @@ export function createJobRecord(job: JobSpec): JobRecord {
       // Otherwise it is shown with the ending.
       if (ending !== undefined) upsertMemo({ view });
     },
-    end(next, patch = {}) {
+    end(next, patch) {
       if (ending !== undefined) return false;
-      ending = next;
-      const { stage: _over, ...rest } = view;
-      view = rest;
-      const error = next.error === undefined ? {} : { error: next.error };
-      write({ ...patch, ...error, state: next.state, finishedAt: new Date(Date.now()).toISOString() }, next.state);
+      conclude(next, patch);
       return true;
     },
+    correct: conclude,
   };
 }
 

@@ -11,8 +11,9 @@ import {
 import type { Activities } from "../activities/index.ts";
 import type { PreparedInput } from "../activities/types.ts";
 import { inputsOf } from "../jobs/inputs.ts";
-import type { JobEnding, JobResult, JobSpec } from "../jobs/job.ts";
+import type { JobEnding, JobResult, JobSpec, JobView } from "../jobs/job.ts";
 import type { FinalState } from "../jobs/states.ts";
+import type { JobOutcome } from "../jobs/webhook.ts";
 import { timerMs } from "./alarm.ts";
 import { failureSentence } from "./failures.ts";
 import { createGpuClaim } from "./gpuClaim.ts";
@@ -82,14 +83,19 @@ export async function renderJob({ job, settings }: RenderJobInput): Promise<JobR
     try {
       const work = () => body.run(render);
       result = await until(job.completeBy, "complete_by", () => end(overdue(record)), work);
-      const { files, outputPath } = result;
-      record.end({ state: "success" }, { files, ...(outputPath !== undefined && { outputPath }) });
+      record.end({ state: "success" }, shown(result));
     } catch (error) {
       record.end({ state: "failed", error: failureSentence(error) });
     }
     await claim?.settle();
-    const ending = record.ending ?? { state: "failed", error: "the job ended without a state" };
-    await Promise.all([tell(job, ending, result), keep(job, record)]);
+    let ending = record.ending ?? { state: "failed", error: "the job ended without a state" };
+    // A worker that died in this very step may have told another ending, of which Temporal did not hear: it stands.
+    const before = await tell(job, ending, result);
+    if (before !== undefined && before.ending.state !== ending.state) {
+      ({ ending, result } = { result: undefined, ...before });
+      record.correct(ending, result && shown(result));
+    }
+    await Promise.all([tidy(job), keep(job, record)]);
     if (ending.state === "cancelled") await becomeCancelled(root, job);
     // A GPU may have been granted until now, to a job that did not know yet that it would end.
     await claim?.settle();
@@ -126,27 +132,35 @@ function overdue({ view }: JobRecord): JobEnding {
   return { state: "failed", error };
 }
 
-/** The caller is told by a workflow of its own, so that a slow receiver holds no job open. */
-async function tell(job: JobSpec, ending: JobEnding, result: JobResult | undefined): Promise<void> {
-  if (job.notifyUrl !== undefined) {
-    await startWebhook({
-      jobId: job.id,
-      tenant: job.tenant,
-      url: job.notifyUrl,
-      ending,
-      ...(job.metadata && { metadata: job.metadata }),
-      ...(ending.state === "success" && result && { result }),
-    });
-  }
-  if (inputsOf(job).length > 0) await tidy(job);
+/** What the job shows of its result. */
+function shown({ files, outputPath }: JobResult): Partial<JobView> {
+  return { files, ...(outputPath !== undefined && { outputPath }) };
+}
+
+/**
+ * The caller is told by a workflow of its own, so that a slow receiver holds no job open.
+ * @returns what it was told before, if it was
+ */
+async function tell(job: JobSpec, ending: JobEnding, result: JobResult | undefined): Promise<JobOutcome | undefined> {
+  if (job.notifyUrl === undefined) return undefined;
+  const { before } = await startWebhook({
+    jobId: job.id,
+    tenant: job.tenant,
+    url: job.notifyUrl,
+    ending,
+    ...(job.metadata && { metadata: job.metadata }),
+    ...(ending.state === "success" && result && { result }),
+  });
+  return before;
 }
 
 /** Whatever comes of it, the job has ended as it did. */
-async function tidy({ id: jobId }: JobSpec): Promise<void> {
+async function tidy(job: JobSpec): Promise<void> {
+  if (inputsOf(job).length === 0) return;
   try {
-    await removeInputs({ jobId });
+    await removeInputs({ jobId: job.id });
   } catch (error) {
-    log.warn("inputs could not be removed", { jobId, error: failureSentence(error) });
+    log.warn("inputs could not be removed", { jobId: job.id, error: failureSentence(error) });
   }
 }
 

@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import { Webhook } from "standardwebhooks";
+import { createSignals } from "../../src/activities/signals.ts";
 import { failedDeliveries } from "../../src/deliveries.ts";
 import { ids } from "../../src/workflows/names.ts";
 import { eventually } from "../support/eventually.ts";
@@ -111,6 +112,23 @@ describe("webhooks", () => {
     const missing = await stack.post(`/jobs/${silent}/deliveries`, {});
     assert.deepEqual([missing.status, missing.body.code], [404, "no_webhook"]);
     assert.deepEqual((await stack.get(`/jobs/${silent}/deliveries`)).body, { id: silent, deliveries: [] });
+  });
+
+  it("are believed: what a worker told before it died is how the job ended, whatever came meanwhile", async () => {
+    await pausePool(true);
+    const id = await submit("told");
+    const ending = { state: "failed", error: "the model refused it" } as const;
+    await createSignals(stack).startWebhook({ jobId: id, tenant: "default", url: hook("told"), ending });
+    await stack.post(`/job/${id}`, { status: "cancelled" });
+    assert.equal(await stack.untilClosed(id), "FAILED");
+    await pausePool(false);
+    const { body } = await stack.get(`/status/${id}`);
+    assert.deepEqual(body, { id, status: "failed", error: ending.error });
+    await untilOver(id);
+    assert.deepEqual(
+      stack.simulator.received("told").map((received) => JSON.parse(received.body).status),
+      ["failed"],
+    );
   });
 
   it("never lead inside", async () => {
