@@ -1,3 +1,4 @@
+import { HandlerUnfinishedPolicy } from "@temporalio/common";
 import {
   ApplicationFailure,
   CancellationScope,
@@ -7,12 +8,13 @@ import {
   proxyActivities,
   proxyLocalActivities,
   setHandler,
+  sleep,
 } from "@temporalio/workflow";
 import type { Activities } from "../activities/index.ts";
 import type { PreparedInput } from "../activities/types.ts";
 import { inputsOf } from "../jobs/inputs.ts";
 import type { JobEnding, JobResult, JobSpec, JobView } from "../jobs/job.ts";
-import type { FinalState } from "../jobs/states.ts";
+import type { EndRequest, FinalState } from "../jobs/states.ts";
 import type { JobOutcome } from "../jobs/webhook.ts";
 import { timerMs } from "./alarm.ts";
 import { failureSentence } from "./failures.ts";
@@ -65,10 +67,14 @@ export async function renderJob({ job, settings }: RenderJobInput): Promise<JobR
     const end = (ending: JobEnding) => {
       if (record.end(ending)) body.cancel();
     };
-    setHandler(endJob, ({ state, error, removeData }) => {
+    const endAsAsked = async ({ state, error, removeData }: EndRequest) => {
+      await CancellationScope.nonCancellable(() => sleep(1, { summary: "until the end that is asked for" }));
       if (removeData) record.remove();
       end({ state, error: error ?? defaultErrors[state] });
-    });
+    };
+    // Signals overtake what else has happened. When a step that told the caller of an ending is made again, because
+    // its worker died, a request that came meanwhile must not: so it takes effect one step later.
+    setHandler(endJob, endAsAsked, { unfinishedPolicy: HandlerUnfinishedPolicy.ABANDON });
     root.cancelRequested.catch(() => end({ state: "cancelled", error: "Job was cancelled" }));
     const { gpuType } = job;
     const claim = gpuType === undefined ? undefined : createGpuClaim({ job, gpuType, settings, record, end });
