@@ -202,7 +202,9 @@ async function drill(options: ChaosOptions, scene: Scene): Promise<ChaosFacts> {
     seconds: troubledSeconds,
     submitted,
     troubles,
-    plannedTroubles: Object.keys(options.troubles).filter((kind) => scene.objects || !kind.startsWith("object store")),
+    plannedTroubles: Object.entries(options.troubles).flatMap(([kind, times]) =>
+      times > 0 && (scene.objects || !kind.startsWith("object store")) ? [kind] : [],
+    ),
     jobs: await jobFacts(stack.client, scene.store),
     managers: await managerFacts(stack.client),
     instances: simulator.instances(),
