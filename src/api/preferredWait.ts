@@ -1,5 +1,6 @@
 import type { Context } from "hono";
 import { isFinal } from "../jobs/states.ts";
+import { timeLimit } from "../timeLimit.ts";
 import type { ApiDeps, ApiEnv } from "./context.ts";
 import { jobDocument } from "./jobDocument.ts";
 import type { WatchJob } from "./jobWatch.ts";
@@ -23,7 +24,7 @@ export async function documentAfter(
   watchJob: WatchJob,
   { id, seconds }: { id: string; seconds: number },
 ) {
-  const signal = AbortSignal.any([AbortSignal.timeout(seconds * 1000), c.req.raw.signal]);
+  const signal = timeLimit(seconds * 1000, c.req.raw.signal);
   let latest: Parameters<typeof jobDocument>[2] | undefined;
   for await (const reading of watchJob(id, signal)) {
     latest = reading;

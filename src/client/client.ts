@@ -12,6 +12,7 @@ import {
 } from "../api/openapi/schemas/jobs.ts";
 import type { JobType } from "../jobs/job.ts";
 import { isFinal, type RequestableState } from "../jobs/states.ts";
+import { timeLimit } from "../timeLimit.ts";
 import { ApiError } from "./errors.ts";
 import type { Job, JobFilter, JobPage, Result, Status, Submissions } from "./types.ts";
 
@@ -52,12 +53,11 @@ export function createClient({ baseUrl, apiKey, timeoutMs = TIMEOUT_MS }: Client
     path: string,
     { signal, body, headers }: CallOptions & { body?: object; headers?: Record<string, string> } = {},
   ): Promise<z.output<T>> {
-    const timeout = AbortSignal.timeout(timeoutMs);
     const response = await fetch(`${origin}${path}`, {
       method,
       headers: { ...key, ...headers, ...(body && { "Content-Type": "application/json" }) },
       ...(body && { body: JSON.stringify(body) }),
-      signal: signal === undefined ? timeout : AbortSignal.any([signal, timeout]),
+      signal: timeLimit(timeoutMs, signal),
     });
     const text = await response.text();
     if (!response.ok) throw refusal(response, text);

@@ -1,5 +1,6 @@
 import { WebSocket } from "ws";
 import { z } from "zod";
+import { timeLimit } from "../timeLimit.ts";
 import { reasonOf } from "./modelCall.ts";
 
 /**
@@ -116,13 +117,12 @@ export function createComfyUi(baseUrl: string, apiKey: string): ComfyUi {
 
   async function call(path: string, init: RequestInit & { timeoutMs?: number } = {}): Promise<Response> {
     const { timeoutMs = TIMEOUT_MS, signal, ...rest } = init;
-    const limits = [AbortSignal.timeout(timeoutMs), ...(signal ? [signal] : [])];
     try {
       return await fetch(`${baseUrl}${path}`, {
         ...rest,
         headers: { ...headers, ...rest.headers },
         redirect: "error",
-        signal: AbortSignal.any(limits),
+        signal: timeLimit(timeoutMs, signal),
       });
     } catch (error) {
       signal?.throwIfAborted();

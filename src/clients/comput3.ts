@@ -1,4 +1,5 @@
 import { z } from "zod";
+import { timeLimit } from "../timeLimit.ts";
 
 /** An instance as `/workloads` lists it; times are Unix seconds. */
 const workloadSchema = z.object({
@@ -70,7 +71,7 @@ export function createComput3({ apiUrl, apiKey, timeoutMs = TIMEOUT_MS }: Comput
         method: body === undefined ? "GET" : "POST",
         headers: { "X-C3-API-KEY": apiKey, "Content-Type": "application/json", Origin: ORIGIN },
         redirect: "error",
-        signal: anyOf(timeoutMs, signal),
+        signal: timeLimit(timeoutMs, signal),
         ...(body && { body: JSON.stringify(body) }),
       });
       text = await response.text();
@@ -116,7 +117,7 @@ export async function nodeIsUp(nodeUrl: string, apiKey: string, signal?: AbortSi
     const response = await fetch(`${nodeUrl}/`, {
       headers: { "X-C3-API-KEY": apiKey },
       redirect: "error",
-      signal: anyOf(NODE_TIMEOUT_MS, signal),
+      signal: timeLimit(NODE_TIMEOUT_MS, signal),
     });
     await response.body?.cancel();
     return response.status === 200;
@@ -125,11 +126,6 @@ export async function nodeIsUp(nodeUrl: string, apiKey: string, signal?: AbortSi
     signal?.throwIfAborted();
     return false;
   }
-}
-
-function anyOf(timeoutMs: number, signal: AbortSignal | undefined): AbortSignal {
-  const timeout = AbortSignal.timeout(timeoutMs);
-  return signal === undefined ? timeout : AbortSignal.any([timeout, signal]);
 }
 
 /** Under load the API answers with the HTML page of its CDN: of it, no more than a few words. */

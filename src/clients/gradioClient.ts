@@ -1,6 +1,7 @@
 import { Client } from "@gradio/client";
 import { events } from "fetch-event-stream";
 import { z } from "zod";
+import { timeLimit } from "../timeLimit.ts";
 
 const HEARTBEAT_GRACE_MS = 60_000;
 /** Of every request but the event stream. */
@@ -47,8 +48,7 @@ export class GuardedGradioClient extends Client {
     this.#checkHost(request.url);
     const headers = new Headers(request.headers);
     for (const [name, value] of new Headers(this.options.headers ?? {})) headers.set(name, value);
-    const timeout = AbortSignal.timeout(REQUEST_TIMEOUT_MS);
-    const signal = init.signal ? AbortSignal.any([init.signal, timeout]) : timeout;
+    const signal = timeLimit(REQUEST_TIMEOUT_MS, init.signal);
     return await fetch(request, { headers, signal, redirect: "error" });
   }
 

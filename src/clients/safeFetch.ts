@@ -4,6 +4,7 @@ import { pipeline, Readable, Transform } from "node:stream";
 import { Agent, buildConnector, type Dispatcher, fetch, type Headers, type Response } from "undici";
 import { withoutQuery } from "../log.ts";
 import { isPublicAddress } from "../net/addresses.ts";
+import { timeLimit } from "../timeLimit.ts";
 
 export interface GetOptions {
   maxBytes: number;
@@ -86,7 +87,7 @@ export function createSafeFetch({ trustedOrigins, lookup = systemLookup }: SafeF
 
   return {
     async get(text, { maxBytes, timeoutMs, maxRedirects, signal }) {
-      const limit = AbortSignal.any([AbortSignal.timeout(timeoutMs), ...(signal ? [signal] : [])]);
+      const limit = timeLimit(timeoutMs, signal);
       let url = parse(text);
       for (let redirects = 0; ; redirects += 1) {
         const response = await request(url, { signal: limit });
@@ -102,7 +103,7 @@ export function createSafeFetch({ trustedOrigins, lookup = systemLookup }: SafeF
     },
 
     async post(text, { body, headers, timeoutMs, signal }) {
-      const limit = AbortSignal.any([AbortSignal.timeout(timeoutMs), ...(signal ? [signal] : [])]);
+      const limit = timeLimit(timeoutMs, signal);
       const response = await request(parse(text), { method: "POST", body, headers, signal: limit });
       await response.body?.cancel();
       return { status: response.status, headers: response.headers };

@@ -4,6 +4,7 @@ import { pipeline } from "node:stream/promises";
 import { setTimeout as delay } from "node:timers/promises";
 import { ModelFailure } from "../../clients/modelCall.ts";
 import type { InputName } from "../../jobs/inputs.ts";
+import { timeLimit } from "../../timeLimit.ts";
 import { whileStoreIsAway } from "../patience.ts";
 import type { ModelRun } from "../runModel.ts";
 import { withTempFolder } from "../tempFolder.ts";
@@ -23,7 +24,7 @@ export async function untilAppAnswers(url: string, { deps, report, signal }: Mod
     const answer = await fetch(url, {
       headers: { "X-C3-API-KEY": apiKey },
       redirect: "error",
-      signal: AbortSignal.any([signal, AbortSignal.timeout(APP_CHECK_TIMEOUT_MS)]),
+      signal: timeLimit(APP_CHECK_TIMEOUT_MS, signal),
     }).catch((error: unknown) => error);
     signal.throwIfAborted();
     if (answer instanceof Response) {

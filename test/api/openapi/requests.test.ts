@@ -22,6 +22,8 @@ import { createChecker, type Described, type Route, readDocument, routesOf } fro
 const SEED = 20_261_121;
 const BATCHES = 50;
 const REQUESTS_PER_BATCH = 100;
+/** The slowest answers take two seconds; one that does not come is named. */
+const ANSWER_TIMEOUT_MS = 60_000;
 const USER_KEY = "key-of-anna";
 const TASK_QUEUE = "stand-ins";
 /** Of the document's examples. */
@@ -158,7 +160,7 @@ describe("the API, as its document describes it", () => {
   }
 
   async function send({ method, path, headers, body }: Omit<GeneratedRequest, "operationId">): Promise<Response> {
-    const init = { method, headers, redirect: "manual" as const };
+    const init = { method, headers, redirect: "manual" as const, signal: AbortSignal.timeout(ANSWER_TIMEOUT_MS) };
     return await fetch(`${api.url}${path}`, body === undefined ? init : { ...init, body });
   }
 
@@ -188,15 +190,13 @@ describe("the API, as its document describes it", () => {
 
   it(`answers ${BATCHES * REQUESTS_PER_BATCH} requests, valid and not, as documented (seed ${SEED})`, async function () {
     this.timeout(120_000);
-    // The requests are the same each time, so that what is wrong with an answer fails twice.
-    this.retries(1);
     const { live, ended } = await standIns();
     // Those that are marked and removed are others than those that are read.
     const mortals = await standIns();
     const [told = ""] = ended;
     await writeLedger(api.store, ledgerOf(told));
     const pool = { workflowId: ids.pool("media:fast"), taskQueue: TASK_QUEUE, args: [live] };
-    await client.workflow.start("queueing", { ...pool, workflowIdConflictPolicy: "TERMINATE_EXISTING" });
+    await client.workflow.start("queueing", pool);
     const unattended = await standIn(randomUUID(), { state: "queued" }, "nobody");
     const mortal = fc.constantFrom(...mortals.live, ...mortals.ended);
     const [present = ""] = (await storeResult("portrait")).map((file) => file.key);
@@ -247,19 +247,18 @@ describe("the API, as its document describes it", () => {
       minLength: REQUESTS_PER_BATCH,
       maxLength: REQUESTS_PER_BATCH,
     });
-    const answersAsDocumented = fc.asyncProperty(batch, async (requests) => {
+    for (const requests of fc.sample(batch, { seed: SEED, numRuns: BATCHES })) {
       await Promise.all(
         requests.map(async (request) => {
-          const response = await send(request);
           const route = routes.find(({ operationId }) => operationId === request.operationId);
-          await check(route!, response).catch((cause) => {
-            throw new Error(JSON.stringify(request), { cause });
-          });
+          await send(request)
+            .then((response) => check(route!, response))
+            .catch((cause) => {
+              throw new Error(JSON.stringify(request), { cause });
+            });
         }),
       );
-    });
-    // A batch that fails says which request did; making it smaller would take minutes.
-    await fc.assert(answersAsDocumented, { seed: SEED, numRuns: BATCHES, endOnFailure: true });
+    }
     const answers = routes.flatMap(({ operationId, responses }) =>
       Object.keys(responses).map((status) => `${operationId} ${status}`),
     );
