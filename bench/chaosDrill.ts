@@ -68,9 +68,15 @@ interface Scene {
 const COMPUT3_TIMEOUT_MS = 1500;
 const LOOK_EVERY_MS = 500;
 const INSIST_EVERY_MS = 100;
+const INSIST_TIMES = 600;
+/** Of those times: how many pass before there is a further job. */
+const LURE_AFTER = 20;
 
 /** Lets jobs and troubles loose on a whole system, waits until all has ended, and says what there is to know. */
-export async function runChaos(options: ChaosOptions): Promise<ChaosFacts> {
+export async function runChaos(wanted: ChaosOptions): Promise<ChaosFacts> {
+  const { s3Executable, troubles } = wanted;
+  const withoutServer = { ...troubles, "object store down": 0, "object store stalled": 0 };
+  const options = s3Executable === undefined ? { ...wanted, troubles: withoutServer } : wanted;
   const folder = await mkdtemp(join(tmpdir(), "c3-render-chaos-"));
   const closers: (() => Promise<unknown>)[] = [];
   try {
@@ -186,8 +192,8 @@ async function drill(options: ChaosOptions, scene: Scene): Promise<ChaosFacts> {
     made,
   });
   const submitting = submitAll(options, scene, until, made);
-  await troubleAll(options, scene, until, made);
-  const submitted = await submitting;
+  const lures = await troubleAll(options, scene, until, made);
+  const submitted = [...(await submitting), ...lures];
   await until(seconds * 1000);
   over.abort();
   await failing;
@@ -202,9 +208,7 @@ async function drill(options: ChaosOptions, scene: Scene): Promise<ChaosFacts> {
     seconds: troubledSeconds,
     submitted,
     troubles,
-    plannedTroubles: Object.entries(options.troubles).flatMap(([kind, times]) =>
-      times > 0 && (scene.objects || !kind.startsWith("object store")) ? [kind] : [],
-    ),
+    plannedTroubles: Object.entries(options.troubles).flatMap(([kind, times]) => (times > 0 ? [kind] : [])),
     jobs: await jobFacts(stack.client, scene.store),
     managers: await managerFacts(stack.client),
     instances: simulator.instances(),
@@ -230,8 +234,7 @@ async function submitAll(
   until: Until,
   made: (what: string) => void,
 ): Promise<SubmittedJob[]> {
-  const files = `${simulator.url}/sim/files`;
-  const planned = planJobs(createRandom(seed), jobs, seconds, files, `${receiver.origin}/hook`);
+  const planned = planJobs(createRandom(seed), jobs, seconds, filesOf(simulator), hookOf(receiver));
   const one = async (job: PlannedJob) => {
     await until(job.atMs);
     const submitted = await submit(stack.apiUrl, job, () => made("submission not taken"));
@@ -252,14 +255,23 @@ async function submitAll(
   );
 }
 
-/** Makes every trouble at its moment; those that take a while go on beside the others. */
+/**
+ * Makes every trouble at its moment; those that take a while go on beside the others.
+ * @returns the jobs that were submitted so that there was somebody to be troubled
+ */
 async function troubleAll(
   { seed, troubles, seconds }: ChaosOptions,
-  { stack, simulator, temporal, workers, objects }: Scene,
+  { stack, simulator, temporal, workers, objects, receiver }: Scene,
   until: Until,
   made: (what: string) => void,
-): Promise<void> {
+): Promise<SubmittedJob[]> {
   const victims = { simulator, client: stack.client, temporal, workers, objects };
+  const lures: Promise<SubmittedJob>[] = [];
+  const lure = () => {
+    for (const job of planJobs(createRandom(seed + 5), 1, 0, filesOf(simulator), hookOf(receiver))) {
+      lures.push(submit(stack.apiUrl, job, () => made("submission not taken")));
+    }
+  };
   const busy = new Map<string, Promise<void>>();
   const under: Promise<void>[] = [];
   for (const trouble of planTroubles(createRandom(seed + 4), troubles, seconds)) {
@@ -267,22 +279,27 @@ async function troubleAll(
     // One server is not taken down twice at one time.
     const place = trouble.kind.startsWith("object store") ? "object store" : trouble.kind;
     const making = (busy.get(place) ?? Promise.resolve()).then(async () => {
-      if (await insistently(() => makeTrouble(trouble, victims))) made(trouble.kind);
+      if (await insistently(() => makeTrouble(trouble, victims), lure)) made(trouble.kind);
     });
     busy.set(place, making);
     under.push(making);
   }
   await Promise.all(under);
+  return await Promise.all(lures);
 }
 
-/** There may be nobody to be troubled just now. */
-async function insistently(work: () => Promise<boolean>): Promise<boolean> {
-  for (let tries = 1; tries <= 300; tries += 1) {
+/** There may be nobody to be troubled just now: `lure` brings somebody. */
+async function insistently(work: () => Promise<boolean>, lure: () => void): Promise<boolean> {
+  for (let tries = 1; tries <= INSIST_TIMES; tries += 1) {
     if (await persistently(work)) return true;
+    if (tries % LURE_AFTER === 0) lure();
     await delay(INSIST_EVERY_MS);
   }
   return false;
 }
+
+const filesOf = (simulator: Simulator) => `${simulator.url}/sim/files`;
+const hookOf = (receiver: ChaosReceiver) => `${receiver.origin}/hook`;
 
 /** The drill talks to a server that it takes down itself. */
 async function persistently<T>(work: () => Promise<T>): Promise<T> {
