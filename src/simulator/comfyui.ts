@@ -1,14 +1,10 @@
-import { createHash, randomUUID } from "node:crypto";
-import { createReadStream, mkdirSync, readdirSync, renameSync, statSync } from "node:fs";
-import { stat, writeFile } from "node:fs/promises";
-import { basename, dirname, extname, join, relative, resolve, sep } from "node:path";
-import { Readable } from "node:stream";
+import { randomUUID } from "node:crypto";
 import { setTimeout as delay } from "node:timers/promises";
 import { type Context, Hono } from "hono";
 import { bodyLimit } from "hono/body-limit";
-import sharp from "sharp";
 import type { WebSocket } from "ws";
 import { z } from "zod";
+import { createComfyFiles } from "./comfyFiles.ts";
 import {
   cacheKeys,
   executionOrder,
@@ -17,9 +13,9 @@ import {
   literalsByClass,
   nodeError,
   nodeOf,
-  upstream,
   validate,
 } from "./comfyGraph.ts";
+import { createNodeWork, type NodeRun } from "./comfyNodes.ts";
 import type { Simulation, SimulatorEnv } from "./env.ts";
 import type { Render } from "./journal.ts";
 import type { Media } from "./media.ts";
@@ -77,8 +73,6 @@ class Interrupted extends Error {
   override name = "Interrupted";
 }
 
-/** The model needs about two seconds for one of the video. */
-const SECONDS_PER_SOUND_SECOND = 2;
 /** From `execution_success` until the run is in the history. */
 const HISTORY_LAG_MS = 50;
 const MAX_UPLOAD_BYTES = 100 * 1024 * 1024;
@@ -91,13 +85,10 @@ const MAX_UPLOAD_BYTES = 100 * 1024 * 1024;
 export function createComfyServer(options: ComfyOptions) {
   const { simulation, media, node, version } = options;
   const { faults, journal } = simulation;
-  const folder = resolve(options.folder);
-  const folders = { input: join(folder, "input"), output: join(folder, "output"), temp: join(folder, "temp") };
-  for (const path of Object.values(folders)) mkdirSync(path, { recursive: true });
+  const files = createComfyFiles(options.folder);
+  const nodeWork = createNodeWork({ media, faults, node, files, pace: options });
 
   const sockets = new Map<string, WebSocket>();
-  /** The hash of every uploaded file, by its path. */
-  const uploads = new Map<string, string>();
   const history = new Map<string, HistoryEntry>();
   /** What the nodes of the last run made, by everything that they were made from. */
   let cache = new Map<string, object | undefined>();
@@ -200,12 +191,22 @@ export function createComfyServer(options: ComfyOptions) {
     executing = id;
     tellState(prompt, id, "running", 0, 1);
     tell(prompt, "executing", { node: id, display_node: id, prompt_id: prompt.id });
-    const made = await work[nodeOf(prompt.graph, id).class_type]?.(prompt, id);
+    const made = await nodeWork[nodeOf(prompt.graph, id).class_type]?.(nodeRun(prompt), id);
     prompt.life.signal.throwIfAborted();
     tellState(prompt, id, "finished", 1, 1);
     prompt.executed.push(id);
     return made;
   }
+
+  const nodeRun = (prompt: Prompt): NodeRun => ({
+    graph: prompt.graph,
+    signal: prompt.life.signal,
+    checkpoint: () => checkpoint(prompt),
+    progressed(id, value, max) {
+      tellState(prompt, id, "running", value, max);
+      tell(prompt, "progress", { value, max, prompt_id: prompt.id, node: id });
+    },
+  });
 
   function checkpoint({ life, interrupted }: Prompt): void {
     life.signal.throwIfAborted();
@@ -241,97 +242,7 @@ export function createComfyServer(options: ComfyOptions) {
     socket.close();
   }
 
-  // What the nodes do; the others only hand things on.
-
-  const work: Record<string, (prompt: Prompt, id: string) => Promise<object | undefined>> = {
-    LoadImage: async ({ graph }, id) => void (await sharp(imageOf(graph, id)).metadata()),
-    LoadAudio: async ({ graph }, id) => void (await media.duration(soundOf(graph, id))),
-    SONICSampler: sample,
-    VHS_VideoCombine: combine,
-    PreviewImage: preview,
-  };
-
-  async function sample(prompt: Prompt, id: string): Promise<undefined> {
-    const startedAt = performance.now();
-    if (faults.take({ service: "comfyui", path: "/run", node }, ["render_error"]))
-      throw new Error("CUDA out of memory");
-    const { graph, life } = prompt;
-    const max = Number(nodeOf(graph, id).inputs.inference_steps);
-    const slowness = SECONDS_PER_SOUND_SECOND * options.speed();
-    const seconds = options.renderSeconds() ?? (await secondsOf(graph, id)) * slowness;
-    for (let value = 1; value <= max; value += 1) {
-      const left = startedAt + (1000 * seconds * value) / max - performance.now();
-      await delay(Math.max(left, 0), undefined, { ref: false, signal: life.signal });
-      checkpoint(prompt);
-      tellState(prompt, id, "running", value, max);
-      tell(prompt, "progress", { value, max, prompt_id: prompt.id, node: id });
-    }
-  }
-
-  async function combine({ graph, life }: Prompt, id: string): Promise<object> {
-    const { filename_prefix, format, frame_rate } = nodeOf(graph, id).inputs;
-    const frameRate = Array.isArray(frame_rate) ? upstream(graph, id, "SONICSampler")?.inputs.fps : frame_rate;
-    const picture = await paint(graph, id, `${randomUUID()}.png`);
-    const [sound, seconds] = [soundOf(graph, id), await secondsOf(graph, id)];
-    const draft = join(folders.temp, `${randomUUID()}.mp4`);
-    await media.talkingVideo({ picture, still: true, sound, seconds, output: draft });
-    life.signal.throwIfAborted();
-    const stem = freeStem(String(filename_prefix));
-    const fullpath = `${stem}-audio.mp4`;
-    renameSync(draft, fullpath);
-    const subfolder = relative(folders.output, dirname(fullpath));
-    const file = { filename: basename(fullpath), subfolder, type: "output", format, frame_rate: frameRate };
-    return { gifs: [{ ...file, workflow: `${basename(stem)}.png`, fullpath }] };
-  }
-
-  async function preview({ graph }: Prompt, id: string): Promise<object> {
-    const filename = `ComfyUI_temp_${randomUUID().slice(0, 5)}_00001_.png`;
-    await paint(graph, id, filename);
-    return { images: [{ filename, subfolder: "", type: "temp" }] };
-  }
-
-  /** Writes the picture as it arrives at a node. */
-  async function paint(graph: Graph, id: string, name: string): Promise<string> {
-    const { width, height } = upstream(graph, id, "ImageResize+")?.inputs ?? {};
-    // Zero leaves a side as it is.
-    const size = { width: Number(width ?? 0) || undefined, height: Number(height ?? 0) || undefined };
-    const picture = sharp(imageOf(graph, id)).autoOrient().flatten();
-    const target = join(folders.temp, name);
-    await picture
-      .resize({ ...size, fit: "fill", kernel: "nearest" })
-      .png()
-      .toFile(target);
-    return target;
-  }
-
-  /** `output/<prefix>_00001`, with a number that no file of that prefix has yet. */
-  function freeStem(prefix: string): string {
-    const path = within(folders.output, prefix);
-    if (path === undefined) throw new Error("Saving image outside the output folder is not allowed.");
-    mkdirSync(dirname(path), { recursive: true });
-    const start = `${basename(path)}_`;
-    const others = readdirSync(dirname(path)).filter((name) => name.startsWith(start));
-    const numbers = others.map((name) => Number(/^\d+/.exec(name.slice(start.length))?.[0] ?? 0));
-    return `${path}_${String(Math.max(0, ...numbers) + 1).padStart(5, "0")}`;
-  }
-
-  const imageOf = (graph: Graph, id: string) =>
-    join(folders.input, String(upstream(graph, id, "LoadImage")?.inputs.image));
-  const soundOf = (graph: Graph, id: string) =>
-    join(folders.input, String(upstream(graph, id, "LoadAudio")?.inputs.audio));
-
-  /** The length of the video. */
-  async function secondsOf(graph: Graph, id: string): Promise<number> {
-    const asked = Number(upstream(graph, id, "SONIC_PreData")?.inputs.duration ?? Number.POSITIVE_INFINITY);
-    return Math.min(asked, await media.duration(soundOf(graph, id)));
-  }
-
   // What is asked of it.
-
-  function isUploaded(name: string): boolean {
-    const path = within(folders.input, name);
-    return path !== undefined && statSync(path, { throwIfNoEntry: false })?.isFile() === true;
-  }
 
   async function submit(c: Context<SimulatorEnv>): Promise<Response> {
     const { prompt, client_id: clientId, prompt_id: wanted, extra_data: extra } = promptBody.parse(await c.req.json());
@@ -340,7 +251,7 @@ export function createComfyServer(options: ComfyOptions) {
     if (!graph.success) return refused(nodeError("invalid_prompt", "Cannot execute: this is not a graph", ""));
     if (version() === "latest" && wanted !== undefined && !canonicalUuid.test(String(wanted)))
       return refused(nodeError("invalid_prompt_id", "prompt_id must be a canonical UUID", String(wanted)));
-    const { error, nodeErrors, outputs } = validate(graph.data, isUploaded);
+    const { error, nodeErrors, outputs } = validate(graph.data, files.isUploaded);
     if (error !== undefined) return refused(error, nodeErrors);
     const id = version() === "0.3.33" || wanted === undefined ? randomUUID() : String(wanted);
     const extraData = clientId === undefined ? extra : { ...extra, client_id: clientId };
@@ -391,50 +302,11 @@ export function createComfyServer(options: ComfyOptions) {
     return c.json({ cancelled: forget((prompt) => prompt.id === id) || hit !== undefined });
   }
 
-  async function upload(c: Context<SimulatorEnv>): Promise<Response> {
-    const form = await c.req.formData();
-    const file = form.get("image");
-    if (file === null || typeof file === "string" || file.name === "") return c.body(null, 400);
-    const place = within(folders.input, String(form.get("subfolder") ?? ""));
-    if (place === undefined || within(place, file.name) === undefined) return c.body(null, 400);
-    const bytes = new Uint8Array(await file.arrayBuffer());
-    const draft = join(folders.temp, randomUUID());
-    await writeFile(draft, bytes);
-    const path = freeName(join(place, file.name), createHash("sha256").update(bytes).digest("hex"));
-    mkdirSync(dirname(path), { recursive: true });
-    renameSync(draft, path);
-    return c.json({ name: relative(place, path), subfolder: relative(folders.input, place), type: "input" });
-  }
-
-  /** The same bytes keep their name; others of that name get ` (1)`. */
-  function freeName(path: string, hash: string): string {
-    const { length } = extname(path);
-    const stem = path.slice(0, path.length - length);
-    let name = path;
-    for (let number = 1; (uploads.get(name) ?? hash) !== hash; number += 1) {
-      name = `${stem} (${number})${extname(path)}`;
-    }
-    uploads.set(name, hash);
-    return name;
-  }
-
-  async function view(c: Context<SimulatorEnv>): Promise<Response> {
-    const { filename, subfolder = "", type = "output" } = c.req.query();
-    if (!filename || filename.startsWith("/") || filename.includes("..")) return c.body(null, 400);
-    const root = Object.entries(folders).find(([name]) => name === type)?.[1];
-    if (root === undefined) return c.body(null, 400);
-    const place = within(root, subfolder);
-    if (place === undefined) return c.body(null, 403);
-    const path = join(place, basename(filename));
-    const found = await stat(path).catch(() => undefined);
-    return found?.isFile() ? sendFile(c, path, found.size) : c.body(null, 404);
-  }
-
   const routes = new Hono<SimulatorEnv>();
   routes.use("*", async (c, next) => (isForeign(c) ? c.body(null, 403) : await next()));
   routes.get("/system_stats", (c) => c.json(statsOf(version())));
   const tooLarge = bodyLimit({ maxSize: MAX_UPLOAD_BYTES, onError: (c) => c.text("Request body too large", 413) });
-  routes.post("/upload/image", tooLarge, upload);
+  routes.post("/upload/image", tooLarge, files.upload);
   routes.post("/prompt", submit);
   routes.get("/history", (c) => {
     const wanted = c.req.query("max_items");
@@ -451,7 +323,7 @@ export function createComfyServer(options: ComfyOptions) {
   });
   routes.post("/queue", editQueue);
   routes.post("/interrupt", interrupt);
-  routes.get("/view", view);
+  routes.get("/view", files.view);
   routes.get("/api/jobs/:id", tellJob);
   routes.post("/api/jobs/:id/cancel", cancelJob);
   routes.all("*", absent);
@@ -513,12 +385,6 @@ function jobOf({ outputs, status }: HistoryEntry) {
   return { status: state, outputs_count: Object.keys(outputs).length, outputs, execution_status: status };
 }
 
-/** The path of `name` in `root`; undefined when it leads out of it. */
-function within(root: string, name: string): string | undefined {
-  const path = resolve(root, name);
-  return path === root || path.startsWith(root + sep) ? path : undefined;
-}
-
 /** What the page of another host sends to a server on this machine; a port counts when both name one. */
 function isForeign(c: Context): boolean {
   const [origin = "", host = ""] = [c.req.header("origin"), c.req.header("host")];
@@ -532,33 +398,6 @@ function isForeign(c: Context): boolean {
 function absent(c: Context): Response {
   const missing = c.req.method === "GET" || c.req.method === "HEAD";
   return missing ? c.text("404: Not Found", 404) : c.text("405: Method Not Allowed", 405);
-}
-
-const mimeTypes: Record<string, string> = { ".mp4": "video/mp4", ".png": "image/png" };
-
-function sendFile(c: Context, path: string, size: number): Response {
-  const header = c.req.header("range");
-  const range = header === undefined ? { start: 0, end: size - 1 } : rangeOf(header, size);
-  if (range === undefined) return c.body(null, 416, { "content-range": `bytes */${size}` });
-  const headers: Record<string, string> = {
-    "accept-ranges": "bytes",
-    "content-disposition": `filename="${basename(path)}"`,
-    "content-length": String(range.end - range.start + 1),
-    "content-type": mimeTypes[extname(path)] ?? "application/octet-stream",
-  };
-  if (header !== undefined) headers["content-range"] = `bytes ${range.start}-${range.end}/${size}`;
-  const status = header === undefined ? 200 : 206;
-  if (c.req.method === "HEAD") return c.body(null, status, headers);
-  return c.body(Readable.toWeb(createReadStream(path, range)), status, headers);
-}
-
-/** The first and the last byte that are asked for; undefined when the file has none of them. */
-function rangeOf(header: string, size: number): { start: number; end: number } | undefined {
-  const [, from = "", to = ""] = /^bytes=(\d*)-(\d*)$/.exec(header) ?? [];
-  if (from === "" && to === "") return undefined;
-  const start = from === "" ? Math.max(size - Number(to), 0) : Number(from);
-  const end = from === "" || to === "" ? size - 1 : Math.min(Number(to), size - 1);
-  return start <= end ? { start, end } : undefined;
 }
 
 function statsOf(version: ComfyVersion) {

@@ -15,6 +15,7 @@ import type { EndedInstance } from "../activities/types.ts";
 import type { Assignment, GpuUsage, LeaseRelease } from "../gpus/types.ts";
 import { openUsage } from "../gpus/usage.ts";
 import { createAlarm } from "./alarm.ts";
+import { stopGpu, writeLedger } from "./endInstance.ts";
 import { failureSentence } from "./failures.ts";
 import { type CarriedRecord, createInstanceRecord } from "./instanceRecord.ts";
 import { assign, drain, keep, releaseLease, renewLease } from "./messages.ts";
@@ -68,7 +69,7 @@ interface Stop {
 
 /** Until another worker goes on: nobody uses what is paid for meanwhile, or misses a node that is gone. */
 const HEARTBEAT_TIMEOUT = "15s";
-/** A launch, and a stop, must be seen to have happened or not: never given up while they run. */
+/** A launch must be seen to have happened or not: never given up while it runs. */
 const patient = {
   taskQueue: taskQueues.gpu,
   cancellationType: ActivityCancellationType.WAIT_CANCELLATION_COMPLETED,
@@ -93,21 +94,6 @@ const { watchGpu } = proxyActivities<Activities>({
   retry: { initialInterval: "1s", maximumInterval: "15s" },
   summary: "watch the instance",
 });
-const { stopGpu } = proxyActivities<Activities>({
-  ...patient,
-  startToCloseTimeout: "2m",
-  heartbeatTimeout: HEARTBEAT_TIMEOUT,
-  retry: { initialInterval: "1s", maximumInterval: "30s" },
-  summary: "stop the instance and see that it is gone",
-});
-
-const { writeLedger } = proxyActivities<Activities>({
-  startToCloseTimeout: "1m",
-  scheduleToCloseTimeout: "1 day",
-  retry: { initialInterval: "1s", maximumInterval: "1m" },
-  summary: "write down what the instance cost",
-});
-
 /**
  * Owns one paid instance from its launch until it is seen to be gone, and alone grants its lease.
  *
