@@ -57,7 +57,7 @@ async function refuse(c: Context<SimulatorEnv>, fault: { action: string; status?
 async function spoil(c: Context<SimulatorEnv>, action: string): Promise<void> {
   const { incoming, outgoing } = c.env;
   const whole = Buffer.from(await c.res.arrayBuffer());
-  if (action === "drop_reply") {
+  if (action === "drop_reply" || outgoing.headersSent) {
     incoming.socket.destroy();
   } else {
     outgoing.writeHead(c.res.status, { ...Object.fromEntries(c.res.headers), "content-length": whole.length });
