@@ -70,7 +70,7 @@ const LOOK_EVERY_MS = 500;
 const INSIST_EVERY_MS = 100;
 const INSIST_TIMES = 600;
 /** Of those times: how many pass before there is a further job. */
-const LURE_AFTER = 20;
+const LURE_AFTER = 50;
 
 /** Lets jobs and troubles loose on a whole system, waits until all has ended, and says what there is to know. */
 export async function runChaos(wanted: ChaosOptions): Promise<ChaosFacts> {
