@@ -10,7 +10,6 @@ import { temporalCli } from "../src/dev/programs.ts";
 import { startStack } from "../src/dev/stack.ts";
 import { freePort, startTemporalServer } from "../src/dev/temporalServer.ts";
 import { createLogger } from "../src/log.ts";
-import { installRuntime } from "../src/workers/runtime.ts";
 import { bundleWorkflows } from "../src/workers/workers.ts";
 
 const CONNECTIONS = [1, 16, 64];
@@ -30,7 +29,6 @@ const submission = {
  */
 export async function api(): Promise<void> {
   const say = (line: string) => console.log(line);
-  installRuntime(createLogger("warn"));
   const folder = await mkdtemp(join(tmpdir(), "c3-render-bench-"));
   const executable = await findProgram(temporalCli(process.env.TEMPORAL_CLI_PATH), process.env, say);
   const server = await startTemporalServer({ executable, port: 0, say, dataDir: folder });
