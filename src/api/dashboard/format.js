@@ -1,21 +1,25 @@
-const clock = new Intl.DateTimeFormat(undefined, { dateStyle: "short", timeStyle: "medium" });
+const timeOfDay = new Intl.DateTimeFormat(undefined, { timeStyle: "medium" });
+const dayAndTime = new Intl.DateTimeFormat(undefined, { dateStyle: "short", timeStyle: "short" });
 const number = new Intl.NumberFormat(undefined, { maximumFractionDigits: 4 });
 
 /** Of what is not known, or does not apply. */
 export const NONE = "–";
 
-/** @param {string | number | undefined} value ISO 8601, or epoch milliseconds */
+/** @param {string | number | undefined} value ISO 8601, or epoch milliseconds; of today without the date */
 export function time(value) {
-  return value === undefined ? NONE : clock.format(new Date(value));
+  if (value === undefined) return NONE;
+  const date = new Date(value);
+  return (date.toDateString() === new Date().toDateString() ? timeOfDay : dayAndTime).format(date);
 }
 
 /** @param {number | undefined} seconds */
 export function duration(seconds) {
   if (seconds === undefined) return NONE;
   const whole = Math.max(0, Math.round(seconds));
-  const [hours, minutes] = [Math.floor(whole / 3600), Math.floor(whole / 60) % 60];
-  if (hours > 0) return `${hours} h ${minutes} min`;
-  return minutes > 0 ? `${minutes} min ${whole % 60} s` : `${whole} s`;
+  const parts = [Math.floor(whole / 3600), Math.floor(whole / 60) % 60, whole % 60];
+  const named = ["h", "min", "s"].map((unit, index) => (parts[index] ? `${parts[index]} ${unit}` : ""));
+  // The two largest are enough.
+  return named.filter(Boolean).slice(0, 2).join(" ") || "0 s";
 }
 
 /**
@@ -32,9 +36,9 @@ export function money(amount) {
   return amount === undefined ? NONE : number.format(amount);
 }
 
-/** @param {number | null | undefined} fraction */
+/** @param {number} fraction 0–1 */
 export function percent(fraction) {
-  return typeof fraction === "number" ? `${Math.round(fraction * 100)} %` : NONE;
+  return `${Math.round(fraction * 100)} %`;
 }
 
 /** @param {string} word as the API has it */

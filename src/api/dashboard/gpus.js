@@ -60,8 +60,9 @@ export function createGpus(act) {
       const { gpus, last_24_hours: day } = await call("gpus");
       due = Date.now() + INTERVAL_MS;
       table.show(gpus);
-      const figures = [`${day.jobs} jobs`, `${duration(day.seconds.paid)} paid`, `cost ${money(day.cost)}`];
-      const stopped = `Stopped within the last 24 hours: ${day.instances} instances (${figures.join(", ")}).`;
+      const cost = day.cost === undefined ? "" : `, cost ${money(day.cost)}`;
+      const sum = `${day.instances} instances, ${day.jobs} jobs, ${duration(day.seconds.paid)} paid${cost}`;
+      const stopped = `Stopped within the last 24 hours: ${sum}.`;
       setText(byId("stopped", HTMLParagraphElement), stopped);
     },
     refuse: table.refuse,

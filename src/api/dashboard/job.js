@@ -60,19 +60,19 @@ export function createJob(act, refresh) {
 
   /**
    * @param {string} id
-   * @param {Job} job
-   * @param {Deliveries} webhook
+   * @param {Job | undefined} job undefined when there is no such job
+   * @param {Deliveries} [webhook]
    */
   function show(id, job, webhook) {
     // Its links are new ones each time, and must not be replaced under the pointer.
-    const content = JSON.stringify(job, (key, value) => (/(^|_)url$/.test(key) ? undefined : value));
-    if (content !== shown) facts.replaceChildren(...factsOf(id, job));
+    const content = JSON.stringify(job, (key, value) => (/(^|_)url$/.test(key) ? undefined : value)) ?? "";
+    if (content !== shown) facts.replaceChildren(...(job ? factsOf(id, job) : []));
     shown = content;
-    timeline.show(job.timeline);
-    deliveries.show(webhook.deliveries);
-    setText(byId("receiver", HTMLParagraphElement), webhook.url ?? "");
-    cancel.hidden = job.finished_at !== undefined;
-    again.hidden = job.finished_at === undefined || webhook.url === undefined;
+    timeline.show(job?.timeline ?? []);
+    deliveries.show(webhook?.deliveries ?? []);
+    setText(byId("receiver", HTMLParagraphElement), webhook?.url ?? "");
+    cancel.hidden = job === undefined || job.finished_at !== undefined;
+    again.hidden = job?.finished_at === undefined || webhook?.url === undefined;
   }
 
   /** @param {string} id */
@@ -96,7 +96,8 @@ export function createJob(act, refresh) {
       } catch (error) {
         if (!(error instanceof Refusal) || error.status !== 404) throw error;
         open(id);
-        setText(byId("job-message", HTMLParagraphElement), error.message);
+        show(id, undefined);
+        setText(byId("job-message", HTMLParagraphElement), `${error.message}.`);
       }
     },
     close: () => dialog.close(),
@@ -127,7 +128,7 @@ function factsOf(id, job) {
     ["Time on GPUs", `at most ${duration(job.max_time)}`],
     ["GPUs used", String(job.attempts)],
     ["GPU", gpu && `${gpu.id} on ${gpu.node}`],
-    ["Cost", cost && `${money(cost.amount)} for ${duration(cost.gpu_seconds.total)}`],
+    ["Cost", cost && costOf(cost)],
     ["Workflow", workflowOf(id)],
     ["Result", result?.text ?? (result?.result_url && link(result.result_url, "open"))],
     ...job.files.map(({ name, url, bytes }) => /** @type {[string, Node]} */ (["File", fileOf(name, url, bytes)])),
@@ -151,6 +152,12 @@ function stateOf(job) {
     eta === undefined ? undefined : `starts in ${duration(eta)}`,
   ];
   return parts.filter((part) => part !== undefined).join(", ");
+}
+
+/** @param {NonNullable<Job["cost"]>} cost */
+function costOf({ amount, gpu_seconds: seconds }) {
+  const time = `${duration(seconds.total)} of a GPU`;
+  return amount === undefined ? time : `${money(amount)} for ${time}`;
 }
 
 /** @param {string} id */

@@ -24,10 +24,14 @@ export function createJobs(refresh) {
       { label: "Type", text: ({ type }) => type },
       { label: "State", kind: "state", text: ({ status }) => status },
       { label: "Stage", text: ({ stage }) => stage ?? "" },
-      { label: "Progress", kind: "minor", text: ({ progress }) => percent(progress) },
+      {
+        label: "Progress",
+        kind: "minor",
+        text: ({ progress }) => (typeof progress === "number" ? percent(progress) : ""),
+      },
       { label: "Tenant", kind: "minor", text: ({ tenant }) => tenant },
       { label: "Created", text: ({ created_at }) => time(created_at) },
-      { label: "Duration", text: ({ created_at, finished_at }) => between(created_at, finished_at) },
+      { label: "Duration", kind: "minor", text: ({ created_at, finished_at }) => between(created_at, finished_at) },
       { label: "Error", kind: "long", text: ({ error }) => error ?? "" },
     ],
     /** @param {ListedJob} job */

@@ -132,11 +132,14 @@ byId("key-form", HTMLFormElement).addEventListener("submit", (event) => {
   keepKey(input.value);
   input.value = "";
   byId("key-form", HTMLFormElement).hidden = true;
-  refresh();
+  void refresh();
 });
 byId("forget", HTMLButtonElement).addEventListener("click", () => {
   forgetKey();
   location.reload();
 });
-document.addEventListener("visibilitychange", () => (document.hidden ? clearTimeout(timer) : refresh()));
-refresh();
+document.addEventListener("visibilitychange", () => {
+  if (document.hidden) clearTimeout(timer);
+  else void refresh();
+});
+void refresh();

@@ -1,5 +1,5 @@
 import { call } from "./api.js";
-import { createTable, make } from "./dom.js";
+import { createTable, make, setText } from "./dom.js";
 import { duration, money, plain } from "./format.js";
 
 /** @typedef {import("zod").output<typeof import("../openapi/schemas/gpus.ts").poolSchema>} Pool */
@@ -16,8 +16,7 @@ export function createPools(act) {
       { label: "Waiting", text: waiting },
       { label: "GPUs", text: instances },
       { label: "Per hour", kind: "minor", text: ({ rate }) => money(rate) },
-      { label: "Limits", control: limits },
-      { label: "Actions", control: pause },
+      { label: "Change", control: change },
     ],
     /** @param {Pool} pool */
     keyOf: ({ type }) => type,
@@ -25,46 +24,36 @@ export function createPools(act) {
   });
 
   /** @param {Pool} pool */
-  function limits({ type }) {
+  function change({ type }) {
+    let paused = false;
     const [min, max] = [limitInput(`min of ${type}`), limitInput(`max of ${type}`)];
-    const form = make("form", { className: "limits" }, make("label", {}, "min ", min), make("label", {}, "max ", max));
-    form.append(make("button", { textContent: "Set" }));
+    const set = make("button", { textContent: "Set" });
+    const pause = make("button", { type: "button" });
+    const form = make("form", {}, make("label", {}, "min ", min), make("label", {}, "max ", max), set, pause);
     form.addEventListener("submit", (event) => {
       event.preventDefault();
-      const change = { min: min.valueAsNumber, max: max.valueAsNumber };
+      const limits = { min: min.valueAsNumber, max: max.valueAsNumber };
       act(async () => {
-        await call(poolPath(type), "PATCH", change);
+        await call(poolPath(type), "PATCH", limits);
         for (const input of [min, max]) input.defaultValue = input.value;
-        return `${type} has ${change.min} to ${change.max} GPUs`;
+        return `${type} has ${limits.min} to ${limits.max} GPUs`;
       });
     });
-    return {
-      elements: [form],
-      /** @param {Pool} pool */
-      update({ limits }) {
-        refill(min, limits.min);
-        refill(max, limits.max);
-      },
-    };
-  }
-
-  /** @param {Pool} pool */
-  function pause({ type }) {
-    let paused = false;
-    const button = make("button", { type: "button" });
-    button.addEventListener("click", () => {
+    pause.addEventListener("click", () => {
       act(async () => {
         const changed = await call(poolPath(type), "PATCH", { paused: !paused });
         return changed.paused ? `${type} launches and lends no GPU` : `${type} works again`;
       });
     });
     return {
-      elements: [button],
+      elements: [form],
       /** @param {Pool} pool */
       update(pool) {
+        refill(min, pool.limits.min);
+        refill(max, pool.limits.max);
         paused = pool.paused;
-        button.textContent = paused ? "Resume" : "Pause";
-        button.setAttribute("aria-label", `${button.textContent} ${type}`);
+        setText(pause, paused ? "Resume" : "Pause");
+        pause.setAttribute("aria-label", `${pause.textContent} ${type}`);
       },
     };
   }

@@ -33,7 +33,7 @@ export function dashboardRoutes({ config: { temporal } }: Pick<ApiDeps, "config"
   return new Hono<ApiEnv>()
     .get("/dashboard", (c) => {
       // The page's links lead into the folder "dashboard" beside it.
-      if (c.req.path.endsWith("/")) return c.redirect("../dashboard");
+      if (new URL(c.req.url).pathname.endsWith("/")) return c.redirect("../dashboard");
       return c.html(page, 200, { "Content-Security-Policy": CONTENT_SECURITY_POLICY });
     })
     .get("/dashboard/:file", async (c, next) => {
