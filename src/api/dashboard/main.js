@@ -76,7 +76,9 @@ function showHealth(sentences, stale) {
   const at =
     updatedAt === undefined ? "Nothing was read yet" : `${stale ? "Not updated since" : "Updated"} ${time(updatedAt)}`;
   setText(byId("updated", HTMLSpanElement), at);
-  setText(byId("trouble", HTMLParagraphElement), [...new Set(sentences)].map((sentence) => `${sentence}.`).join(" "));
+  const trouble = [...new Set(sentences)].map((sentence) => `${sentence}.`).join(" ");
+  // What is open before everything else is all that a screen reader reads.
+  for (const id of ["trouble", "job-trouble"]) setText(byId(id, HTMLParagraphElement), trouble);
   byId("data", HTMLElement).classList.toggle("stale", stale);
 }
 

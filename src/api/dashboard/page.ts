@@ -57,6 +57,7 @@ export function dashboardPage({ uiOrigin, namespace }: Pick<Config["temporal"], 
         <h2 id="job-title" tabindex="-1" autofocus></h2>
         <button type="button" id="close">Close</button>
       </header>
+      <p id="job-trouble" role="alert"></p>
       <p id="job-message" role="status"></p>
       <dl id="facts"></dl>
       <p>
