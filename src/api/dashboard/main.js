@@ -128,13 +128,11 @@ async function act(work) {
   await refresh();
 }
 
+// With another key everything is asked for anew.
 byId("key-form", HTMLFormElement).addEventListener("submit", (event) => {
   event.preventDefault();
-  const input = byId("key", HTMLInputElement);
-  keepKey(input.value);
-  input.value = "";
-  byId("key-form", HTMLFormElement).hidden = true;
-  void refresh();
+  keepKey(byId("key", HTMLInputElement).value);
+  location.reload();
 });
 byId("forget", HTMLButtonElement).addEventListener("click", () => {
   forgetKey();
