@@ -1,6 +1,6 @@
-// Compiles src/ to dist/, with the types of the client, and bundles the workflows ahead, so that a worker in production starts without a bundler.
+// Compiles src/ to dist/, with the types of the client and the style of the dashboard, and bundles the workflows ahead, so that a worker in production starts without a bundler.
 import { execFileSync } from "node:child_process";
-import { rm, writeFile } from "node:fs/promises";
+import { copyFile, rm, writeFile } from "node:fs/promises";
 import { fileURLToPath, pathToFileURL } from "node:url";
 import { bundleWorkflowCode } from "@temporalio/worker";
 
@@ -10,6 +10,7 @@ await rm(path("dist"), { recursive: true, force: true });
 for (const project of ["tsconfig.build.json", "tsconfig.client.json"]) {
   execFileSync(process.execPath, [path("node_modules/typescript/bin/tsc"), "-p", path(project)], { stdio: "inherit" });
 }
+await copyFile(path("src/api/dashboard/dashboard.css"), path("dist/api/dashboard/dashboard.css"));
 const workflowsPath = path("src/workflows/index.ts");
 const failureConverterPath = path("src/workflows/failureConverter.ts");
 const bundles = {

@@ -11,6 +11,7 @@ import { crossOrigin } from "./middleware/crossOrigin.ts";
 import { limitReads } from "./middleware/rateLimit.ts";
 import { createReadPool } from "./poolStatus.ts";
 import { codecRoutes } from "./routes/codec.ts";
+import { dashboardRoutes } from "./routes/dashboard.ts";
 import { deliveryRoutes } from "./routes/deliveries.ts";
 import { docsRoutes } from "./routes/docs.ts";
 import { eventRoutes } from "./routes/events.ts";
@@ -59,6 +60,7 @@ export function createApp(deps: ApiDeps): Hono<ApiEnv> {
   mount(operationsRoutes(deps));
   mount(fileRoutes(deps));
   mount(docsRoutes(deps));
+  mount(dashboardRoutes(deps));
 
   // Whatever is mounted from here on needs a key.
   app.use(authenticate(deps));

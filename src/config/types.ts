@@ -81,7 +81,7 @@ export interface TemporalConfig {
   retentionDays: number;
   /** The first one encrypts, all of them decrypt; none: nothing is encrypted. */
   payloadKeys: PayloadKey[];
-  /** Where the Web UI is that may have payloads decrypted by the API. */
+  /** Where the Web UI is that may have payloads decrypted by the API, and that the dashboard links to. */
   uiOrigin: string | undefined;
 }
 

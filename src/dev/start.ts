@@ -26,6 +26,8 @@ function welcome({ apiUrl, temporalUiUrl, simulator, config }: Embedded): string
     "",
     "c3-render is running",
     `  API              ${apiUrl}`,
+    `  Dashboard        ${apiUrl}/dashboard`,
+    `  Documentation    ${apiUrl}/docs`,
     temporalUiUrl === undefined ? undefined : `  Temporal Web UI  ${jobs}`,
     simulator === undefined
       ? undefined

@@ -6,19 +6,11 @@ import { html } from "hono/html";
 import type { ApiDeps, ApiEnv } from "../context.ts";
 import { HttpError } from "../errors.ts";
 import { openApiDocument } from "../openapi/document.ts";
+import { ownFilesOnly } from "../pagePolicy.ts";
 import { servesLinks } from "./files.ts";
 
-/** The page is made of our own files only; the small pictures are inside of its style sheet. */
-const CONTENT_SECURITY_POLICY = [
-  "default-src 'none'",
-  "script-src 'self'",
-  "style-src 'self'",
-  "img-src 'self' data:",
-  "connect-src 'self'",
-  "base-uri 'none'",
-  "form-action 'none'",
-  "frame-ancestors 'none'",
-].join("; ");
+/** The small pictures are inside of the style sheet. */
+const CONTENT_SECURITY_POLICY = ownFilesOnly("img-src 'self' data:");
 
 /** The links are relative: the page is served under each base path, and perhaps under another one by a proxy. */
 const page = html`<!doctype html>

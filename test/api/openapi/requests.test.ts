@@ -235,12 +235,13 @@ describe("the API, as its document describes it", () => {
       cursor: fc.constant(Buffer.from(JSON.stringify([Date.now(), told])).toString("base64url")),
       "drainGpu id": fc.constantFrom(EXAMPLE_GPU, "gpu-media:fast-1"),
       type: fc.constantFrom("media:fast", "ollama_webui:fast"),
-      file: fc.constantFrom("start.js", "swagger-ui.css"),
+      "readDocsFile file": fc.constantFrom("start.js", "swagger-ui.css"),
+      "readDashboardFile file": fc.constantFrom("main.js", "dashboard.css"),
       key: fc.constantFrom(present, absent),
       expires: fc.constantFrom(...queries.map((query) => query.get("expires") ?? "")),
       signature: fc.constantFrom(...queries.map((query) => query.get("signature") ?? "")),
       download: fc.constant("clip.mp4"),
-      Range: fc.constantFrom("bytes=0-1", "bytes=99-"),
+      Range: fc.constantFrom("bytes=0-1", "bytes=99-", "bytes=100-"),
       redirect: fc.constant("1"),
     };
     const batch = fc.array(requestsOf(document, routes, { keys: [KEY, USER_KEY], values }), {

@@ -73,6 +73,35 @@ export const serviceOperations: Operation[] = [
     answers: { 200: { description: "The file", mediaType: "*/*" } },
     refusals: [{ 404: { file_not_found: "There is no such file" } }],
   },
+  {
+    method: "get",
+    path: "/dashboard",
+    operationId: "readDashboard",
+    tag: "Service",
+    summary: "Pools, instances and jobs as a page",
+    description: "The page holds no data: it asks for a key, and this API for what the key may see.",
+    open: true,
+    answers: { 200: { description: "The page", mediaType: "text/html" } },
+  },
+  {
+    method: "get",
+    path: "/dashboard/{file}",
+    operationId: "readDashboardFile",
+    tag: "Service",
+    summary: "What the dashboard is made of",
+    open: true,
+    parameters: [
+      {
+        name: "file",
+        in: "path",
+        description: "The file's name",
+        schema: { type: "string" },
+        example: "dashboard.css",
+      },
+    ],
+    answers: { 200: { description: "The file", mediaType: "*/*" } },
+    refusals: [{ 404: { file_not_found: "There is no such file" } }],
+  },
 ];
 
 /** Where the object store is a folder, and the API serves the links to it. */
