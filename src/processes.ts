@@ -1,3 +1,4 @@
+import { inspect } from "node:util";
 import { type Config, ConfigError, ignoredVariables } from "./config.ts";
 import type { Logger } from "./log.ts";
 
@@ -49,6 +50,7 @@ export function stopOnSignal(
 
 /** Says why a process cannot go on, and ends it. A configuration's problems need no stack trace. */
 export function fail(error: unknown): never {
-  console.error(error instanceof ConfigError ? error.message : error);
+  // Where Temporal's runtime is installed, the console is part of the log.
+  process.stderr.write(`${error instanceof ConfigError ? error.message : inspect(error)}\n`);
   process.exit(1);
 }
