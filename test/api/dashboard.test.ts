@@ -51,9 +51,11 @@ describe("the dashboard", () => {
     assert.equal(headers.get("Referrer-Policy"), "no-referrer");
   });
 
-  it("is found with a slash at its end, too", async () => {
-    const { status, headers } = await fetch(`${api.url}/api/v0/dashboard/`, { redirect: "manual" });
-    assert.deepEqual([status, headers.get("Location")], [302, "../dashboard"]);
+  it("is found with a slash at its end, too, as the documentation is", async () => {
+    for (const page of ["dashboard", "docs"]) {
+      const { status, headers } = await fetch(`${api.url}/api/v0/${page}/`, { redirect: "manual" });
+      assert.deepEqual([status, headers.get("Location")], [302, `../${page}`]);
+    }
   });
 
   for (const file of ["page.ts", "index.html", "..%2froutes%2fdashboard.ts", "constructor"]) {

@@ -4,7 +4,7 @@ import { Hono } from "hono";
 import type { ApiDeps, ApiEnv } from "../context.ts";
 import { dashboardPage } from "../dashboard/page.ts";
 import { HttpError } from "../errors.ts";
-import { ownFilesOnly } from "../pagePolicy.ts";
+import { ownFilesOnly, servePage } from "../page.ts";
 
 /** The browser itself refuses to make markup of a text: much of what is shown was written by callers. */
 const CONTENT_SECURITY_POLICY = ownFilesOnly(
@@ -27,15 +27,10 @@ const assets = new Set([
 
 /** The operator's page. It holds no data, so it is open; what it shows it asks the API for, with a key. */
 export function dashboardRoutes({ config: { temporal } }: Pick<ApiDeps, "config">) {
-  const page = dashboardPage(temporal);
   const root = fileURLToPath(new URL("../dashboard", import.meta.url));
   const serveAsset = serveStatic<ApiEnv>({ root, rewriteRequestPath: (path) => path.slice(path.lastIndexOf("/")) });
   return new Hono<ApiEnv>()
-    .get("/dashboard", (c) => {
-      // The page's links lead into the folder "dashboard" beside it.
-      if (new URL(c.req.url).pathname.endsWith("/")) return c.redirect("../dashboard");
-      return c.html(page, 200, { "Content-Security-Policy": CONTENT_SECURITY_POLICY });
-    })
+    .get("/dashboard", servePage("dashboard", dashboardPage(temporal), CONTENT_SECURITY_POLICY))
     .get("/dashboard/:file", async (c, next) => {
       if (!assets.has(c.req.param("file"))) throw new HttpError(404, "file_not_found", "File not found");
       return await serveAsset(c, next);

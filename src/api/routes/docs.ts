@@ -6,7 +6,7 @@ import { html } from "hono/html";
 import type { ApiDeps, ApiEnv } from "../context.ts";
 import { HttpError } from "../errors.ts";
 import { openApiDocument } from "../openapi/document.ts";
-import { ownFilesOnly } from "../pagePolicy.ts";
+import { ownFilesOnly, servePage } from "../page.ts";
 import { servesLinks } from "./files.ts";
 
 /** The small pictures are inside of the style sheet. */
@@ -41,7 +41,7 @@ export function docsRoutes({ config, store }: Pick<ApiDeps, "config" | "store">)
   const serveAsset = serveStatic<ApiEnv>({ root, rewriteRequestPath: (path) => path.slice(path.lastIndexOf("/")) });
   return new Hono<ApiEnv>()
     .get("/openapi.json", (c) => c.json(document))
-    .get("/docs", (c) => c.html(page, 200, { "Content-Security-Policy": CONTENT_SECURITY_POLICY }))
+    .get("/docs", servePage("docs", page, CONTENT_SECURITY_POLICY))
     .get("/docs/:file", async (c, next) => {
       const file = c.req.param("file");
       if (file === "start.js") return c.body(start, 200, { "Content-Type": "text/javascript" });
