@@ -3,12 +3,11 @@ import { Hono } from "hono";
 import { z } from "zod";
 import type { GpuView, LedgerEntry } from "../../gpus/types.ts";
 import { costOf } from "../../gpus/usage.ts";
-import { keys } from "../../storage/keys.ts";
-import type { ObjectStore } from "../../storage/objectStore.ts";
 import { drain } from "../../workflows/messages.ts";
 import { readOptionalBody } from "../body.ts";
 import type { ApiDeps, ApiEnv } from "../context.ts";
 import { HttpError } from "../errors.ts";
+import { createLedgerReader } from "../ledgerReader.ts";
 import { adminOnly } from "../middleware/adminOnly.ts";
 import { temporalCall } from "../temporalCall.ts";
 
@@ -20,6 +19,7 @@ const gpuId = /^gpu-[A-Za-z0-9_.:-]+-\d+$/;
 
 /** The instances: what they do and what they cost. */
 export function gpuRoutes({ client, store, config }: ApiDeps) {
+  const readLedger = createLedgerReader(store);
   return new Hono<ApiEnv>()
     .use("/gpus/*", adminOnly)
     .get("/gpus", async (c) => {
@@ -31,7 +31,7 @@ export function gpuRoutes({ client, store, config }: ApiDeps) {
         return found;
       });
       const now = Date.now();
-      const stopped = await entriesSince(store, now - DAY_MS);
+      const stopped = await readLedger(now - DAY_MS);
       return c.json({
         gpus: views.map((view) => document(view, now)),
         last_24_hours: totalsOf(stopped),
@@ -117,19 +117,6 @@ function totalsOf(entries: readonly LedgerEntry[]) {
     cost: priced ? sum(({ cost = 0 }) => cost) : undefined,
     refunded: sum(({ refundAmount = 0 }) => refundAmount),
   };
-}
-
-/** What was stopped since then, the latest first. */
-async function entriesSince(store: ObjectStore, since: number): Promise<LedgerEntry[]> {
-  const entries: LedgerEntry[] = [];
-  for (let day = since; day < Date.now() + DAY_MS; day += DAY_MS) {
-    for await (const { key } of store.list(keys.ledgerOf(new Date(day).toISOString().slice(0, 10)))) {
-      const { body } = await store.get(key);
-      const entry: LedgerEntry = JSON.parse(Buffer.concat(await body.toArray()).toString());
-      if (Date.parse(entry.stoppedAt) >= since) entries.push(entry);
-    }
-  }
-  return entries.sort((a, b) => b.stoppedAt.localeCompare(a.stoppedAt));
 }
 
 function isGpuView(value: unknown): value is GpuView {

@@ -45,64 +45,45 @@ export const serviceOperations: Operation[] = [
     open: true,
     answers: { 200: { description: "OpenAPI 3.1", schema: "Document" } },
   },
-  {
-    method: "get",
-    path: "/docs",
-    operationId: "readDocs",
-    tag: "Service",
-    summary: "This document as a page",
-    open: true,
-    answers: { 200: { description: "The page", mediaType: "text/html" } },
-  },
-  {
-    method: "get",
-    path: "/docs/{file}",
-    operationId: "readDocsFile",
-    tag: "Service",
-    summary: "What the page is made of",
-    open: true,
-    parameters: [
-      {
-        name: "file",
-        in: "path",
-        description: "The file's name",
-        schema: { type: "string" },
-        example: "swagger-ui.css",
-      },
-    ],
-    answers: { 200: { description: "The file", mediaType: "*/*" } },
-    refusals: [{ 404: { file_not_found: "There is no such file" } }],
-  },
-  {
-    method: "get",
-    path: "/dashboard",
-    operationId: "readDashboard",
-    tag: "Service",
+  ...pageOperations("docs", "readDocs", { summary: "This document as a page", file: "swagger-ui.css" }),
+  ...pageOperations("dashboard", "readDashboard", {
     summary: "Pools, instances and jobs as a page",
     description: "The page holds no data: it asks for a key, and this API for what the key may see.",
-    open: true,
-    answers: { 200: { description: "The page", mediaType: "text/html" } },
-  },
-  {
-    method: "get",
-    path: "/dashboard/{file}",
-    operationId: "readDashboardFile",
-    tag: "Service",
-    summary: "What the dashboard is made of",
-    open: true,
-    parameters: [
-      {
-        name: "file",
-        in: "path",
-        description: "The file's name",
-        schema: { type: "string" },
-        example: "dashboard.css",
-      },
-    ],
-    answers: { 200: { description: "The file", mediaType: "*/*" } },
-    refusals: [{ 404: { file_not_found: "There is no such file" } }],
-  },
+    file: "dashboard.css",
+  }),
 ];
+
+/** A page, and the files that it is made of. */
+function pageOperations(
+  name: string,
+  operationId: string,
+  { file, ...about }: Pick<Operation, "summary" | "description"> & { file: string },
+): Operation[] {
+  return [
+    {
+      method: "get",
+      path: `/${name}`,
+      operationId,
+      tag: "Service",
+      ...about,
+      open: true,
+      answers: { 200: { description: "The page", mediaType: "text/html" } },
+    },
+    {
+      method: "get",
+      path: `/${name}/{file}`,
+      operationId: `${operationId}File`,
+      tag: "Service",
+      summary: "What that page is made of",
+      open: true,
+      parameters: [
+        { name: "file", in: "path", description: "The file's name", schema: { type: "string" }, example: file },
+      ],
+      answers: { 200: { description: "The file", mediaType: "*/*" } },
+      refusals: [{ 404: { file_not_found: "There is no such file" } }],
+    },
+  ];
+}
 
 /** Where the object store is a folder, and the API serves the links to it. */
 export const fileOperation: Operation = {
