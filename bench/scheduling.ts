@@ -204,6 +204,6 @@ function crowdedPool(waiting: number, idle: number): PoolState {
     confirmAssignment(pool, gpuId, { leaseId: gpuId, jobId }, NOW - 5000);
   }
   for (let index = 0; index < waiting; index += 1)
-    addRequest(pool, request(`job ${index}`), NOW - random() * 1_200_000);
+    pool.queue.push({ queuedAt: NOW - random() * 1_200_000, ...request(`job ${index}`) });
   return pool;
 }

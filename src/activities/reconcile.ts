@@ -4,6 +4,7 @@ import { WorkflowNotFoundError } from "@temporalio/common";
 import { decodeArrayFromPayloads } from "@temporalio/common/lib/internal-non-workflow/index.js";
 import type { Comput3, Workload } from "../clients/comput3.ts";
 import type { Config } from "../config.ts";
+import { MAX_WAITING } from "../gpus/pool.ts";
 import type { Assignment, Census, GpuView, LeaseRequest, PoolStatus } from "../gpus/types.ts";
 import { truthOf } from "../jobs/ending.ts";
 import { initialView, type JobView, type StoredJob } from "../jobs/job.ts";
@@ -38,6 +39,9 @@ type OpenJobs = Map<string, Waiting | undefined>;
 /** A terminated job shows in the list a little after it was terminated. */
 const LIST_LAG_MS = 60_000;
 const QUERY_TIMEOUT_MS = 1000;
+/** A look takes a limited time, and a census has a limited size. */
+const JOBS_PER_CENSUS = 1000;
+const JOBS_AT_A_TIME = 10;
 const endedByForce = "ExecutionStatus IN ('Terminated', 'TimedOut')";
 
 export interface ReconcileReport {
@@ -176,10 +180,11 @@ export function createReconcile({
     const pool = await poolStatus(type);
     const queued = (pool?.queue ?? []).map(({ jobId }) => jobId);
     const known = new Set([...queued, ...(pool?.gpus ?? []).flatMap((gpu) => gpu.lease?.jobId ?? [])]);
-    const waiting = [...jobs].filter(([jobId, wish]) => wish?.gpuType === type && !known.has(jobId));
-    const missingJobs = await stillWaiting(waiting.map(([jobId]) => jobId));
-    const unlisted = queued.filter((jobId) => !jobs.has(jobId));
-    const goneJobs = await closedJobs(unlisted);
+    const missing = [...jobs].filter(([jobId, wish]) => wish?.gpuType === type && !known.has(jobId));
+    // The list begins with the latest.
+    const oldest = missing.map(([jobId]) => jobId).reverse();
+    const missingJobs = await stillWaiting(oldest.slice(0, MAX_WAITING - queued.length));
+    const goneJobs = await closedJobs(queued.filter((jobId) => !jobs.has(jobId)));
     const { paused, ...overrides } = await readPoolOverrides(store, type);
     const limits = limitsOf(config.gpu.pools[type], overrides);
     const needed = gpus.length > 0 || missingJobs.length > 0 || (limits.min > 0 && !paused);
@@ -219,23 +224,28 @@ export function createReconcile({
     }
   }
 
-  // Lists lag behind: what they seem to contradict is looked at again, one by one.
+  // Lists lag behind: what they seem to contradict is looked at again.
 
   async function stillWaiting(jobIds: readonly string[]): Promise<LeaseRequest[]> {
-    const requests: LeaseRequest[] = [];
-    for (const jobId of jobIds) {
-      const job = await describe(ids.job(jobId));
-      if (job?.status.name === "RUNNING" && isWaiting(job.memo?.waiting)) requests.push(job.memo.waiting.request);
-    }
-    return requests;
+    const jobs = await lookAt(jobIds);
+    return jobs.flatMap(({ job }) =>
+      job?.status.name === "RUNNING" && isWaiting(job.memo?.waiting) ? job.memo.waiting.request : [],
+    );
   }
 
   async function closedJobs(jobIds: readonly string[]): Promise<string[]> {
-    const closed: string[] = [];
-    for (const jobId of jobIds) {
-      if ((await describe(ids.job(jobId)))?.status.name !== "RUNNING") closed.push(jobId);
+    const jobs = await lookAt(jobIds);
+    return jobs.flatMap(({ jobId, job }) => (job?.status.name === "RUNNING" ? [] : jobId));
+  }
+
+  /** A bounded number of them: the next look sees to the rest. */
+  async function lookAt(jobIds: readonly string[]) {
+    const seen: { jobId: string; job: WorkflowExecutionDescription | undefined }[] = [];
+    while (seen.length < Math.min(jobIds.length, JOBS_PER_CENSUS)) {
+      const some = jobIds.slice(seen.length, seen.length + JOBS_AT_A_TIME);
+      seen.push(...(await Promise.all(some.map(async (jobId) => ({ jobId, job: await describe(ids.job(jobId)) })))));
     }
-    return closed;
+    return seen;
   }
 
   async function notifyTerminated(since: number): Promise<number> {

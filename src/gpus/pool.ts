@@ -77,6 +77,12 @@ export function createPool(type: string, limits: PoolLimits, now: number): PoolS
   };
 }
 
+/**
+ * More are not put in order at one time, so that a pool's state stays below the 2 MB that Temporal takes. A job beyond
+ * them waits all the same, and a census brings it when others have left.
+ */
+export const MAX_WAITING = 5000;
+
 /** A job asks for a GPU, perhaps again. */
 export function addRequest(pool: PoolState, request: LeaseRequest, now: number): void {
   const known = pool.queue.findIndex((job) => job.jobId === request.jobId);
@@ -88,6 +94,7 @@ export function addRequest(pool: PoolState, request: LeaseRequest, now: number):
   const holder = pool.gpus.find((gpu) => gpu.lease?.jobId === request.jobId);
   // Asked for before the grant arrived: the lease answers it. After it, a higher attempt means that it was lost.
   if (holder?.request !== undefined && request.attempt <= holder.request.attempt) return;
+  if (pool.queue.length >= MAX_WAITING) return;
   // With the new property behind the spread V8 gives each object a shape of its own, and plans take twice as long.
   pool.queue.push({ queuedAt: now, ...request });
   learnArrival(pool.learnt, now);

@@ -1,4 +1,5 @@
 import assert from "node:assert/strict";
+import { randomUUID } from "node:crypto";
 import { launchableNodes, type PolicySettings, plan } from "../../src/gpus/policy.ts";
 import {
   addRequest,
@@ -7,13 +8,15 @@ import {
   confirmAssignment,
   confirmLaunch,
   createPool,
+  MAX_WAITING,
   type PoolState,
   resize,
   withdrawRequest,
 } from "../../src/gpus/pool.ts";
 import type { GpuChange, LeaseRequest } from "../../src/gpus/types.ts";
 
-const NOW = 1_000_000;
+const NOW = 1_795_000_000_000;
+const TEMPORAL_PAYLOAD_BYTES = 2 * 1024 * 1024;
 const settings: PolicySettings = { preLaunchMs: { min: 0, max: 0 }, lifetimeMs: 7_200_000 };
 const lease = { leaseId: "a/1@gpu-1", jobId: "a" };
 
@@ -54,6 +57,18 @@ describe("what a pool knows", () => {
     addRequest(pool, request("a"), NOW + 5);
     assert.deepEqual(queued(pool), ["a"]);
     assert.equal(pool.queue[0]?.queuedAt, NOW);
+  });
+
+  it("puts only so many in order that its state fits into Temporal, and takes others when some have left", () => {
+    const pool = createPool("media:fast", { min: 0, max: 4 }, NOW);
+    for (let index = 0; index < MAX_WAITING; index += 1) addRequest(pool, request(randomUUID()), NOW);
+    addRequest(pool, request("late"), NOW);
+    assert.equal(pool.queue.length, MAX_WAITING);
+    assert.ok(JSON.stringify(pool).length < 0.75 * TEMPORAL_PAYLOAD_BYTES);
+    withdrawRequest(pool, pool.queue[0]?.jobId ?? "");
+    const missingJobs = [request("late")];
+    applyCensus(pool, { at: NOW, limits: { min: 0, max: 4 }, gpus: [], missingJobs, goneJobs: [] }, NOW);
+    assert.equal(queued(pool).at(-1), "late");
   });
 
   it("moves a job from the queue to its GPU when the assignment is confirmed", () => {
