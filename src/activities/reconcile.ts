@@ -183,7 +183,7 @@ export function createReconcile({
     const missing = [...jobs].filter(([jobId, wish]) => wish?.gpuType === type && !known.has(jobId));
     // The list begins with the latest.
     const oldest = missing.map(([jobId]) => jobId).reverse();
-    const missingJobs = await stillWaiting(oldest.slice(0, MAX_WAITING - queued.length));
+    const missingJobs = await stillWaiting(oldest.slice(0, Math.max(0, MAX_WAITING - queued.length)));
     const goneJobs = await closedJobs(queued.filter((jobId) => !jobs.has(jobId)));
     const { paused, ...overrides } = await readPoolOverrides(store, type);
     const limits = limitsOf(config.gpu.pools[type], overrides);
