@@ -1,15 +1,8 @@
 import { readFileSync } from "node:fs";
 import type { z } from "zod";
+import type { ModalOptions } from "./clients/modal.ts";
 import { type Environment, environmentSchema } from "./config/environment.ts";
-import type {
-  ApiConfig,
-  Config,
-  ModalConfig,
-  OwnNode,
-  PoolConfig,
-  StorageConfig,
-  TemporalTls,
-} from "./config/types.ts";
+import type { ApiConfig, Config, OwnNode, PoolConfig, StorageConfig, TemporalTls } from "./config/types.ts";
 
 export type * from "./config/types.ts";
 
@@ -235,7 +228,7 @@ function poolsOf(nodes: readonly OwnNode[]): Record<string, PoolConfig> {
   return pools;
 }
 
-function modalConfig(env: Environment): ModalConfig | undefined {
+function modalConfig(env: Environment): ModalOptions | undefined {
   const { MODAL_TOKEN_ID: tokenId, MODAL_TOKEN_SECRET: tokenSecret } = env;
   if (tokenId === undefined || tokenSecret === undefined) return undefined;
   return {

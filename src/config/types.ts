@@ -1,4 +1,5 @@
 import type { ApiKey } from "../apiKeys.ts";
+import type { ModalOptions } from "../clients/modal.ts";
 import type { PayloadKey } from "../payloadKeys.ts";
 
 /**
@@ -14,7 +15,7 @@ export interface Config {
   portrait: PortraitConfig;
   vision: VisionConfig;
   /** undefined: there are no lip-sync jobs. */
-  modal: ModalConfig | undefined;
+  modal: ModalOptions | undefined;
   storage: StorageConfig;
   inputs: InputsConfig;
   webhook: WebhookConfig;
@@ -181,16 +182,6 @@ export interface VisionConfig {
   models: string[];
   /** Let a node download a model that it lacks. */
   pull: boolean;
-}
-
-export interface ModalConfig {
-  tokenId: string;
-  tokenSecret: string;
-  app: string;
-  function: string;
-  environment: string | undefined;
-  /** undefined: Modal's own. */
-  serverUrl: string | undefined;
 }
 
 export type StorageConfig =

@@ -16,6 +16,7 @@ import {
   validate,
 } from "./comfyGraph.ts";
 import { createNodeWork, type NodeRun } from "./comfyNodes.ts";
+import { createComfySockets } from "./comfySockets.ts";
 import type { Simulation, SimulatorEnv } from "./env.ts";
 import type { Render } from "./journal.ts";
 import type { Media } from "./media.ts";
@@ -88,7 +89,7 @@ export function createComfyServer(options: ComfyOptions) {
   const files = createComfyFiles(options.folder);
   const nodeWork = createNodeWork({ media, faults, node, files, pace: options });
 
-  const sockets = new Map<string, WebSocket>();
+  const sockets = createComfySockets();
   const history = new Map<string, HistoryEntry>();
   /** What the nodes of the last run made, by everything that they were made from. */
   let cache = new Map<string, object | undefined>();
@@ -100,12 +101,8 @@ export function createComfyServer(options: ComfyOptions) {
 
   // What the sockets are told.
 
-  function send(socket: WebSocket | undefined, type: string, data: object): void {
-    if (socket !== undefined && socket.readyState === socket.OPEN) socket.send(JSON.stringify({ type, data }));
-  }
-
   function tell({ clientId, life }: Prompt, type: string, data: object): void {
-    if (clientId !== undefined && !life.signal.aborted) send(sockets.get(clientId), type, data);
+    if (clientId !== undefined && !life.signal.aborted) sockets.send(clientId, type, data);
   }
 
   /** Tells what the history will tell as well. */
@@ -117,19 +114,12 @@ export function createComfyServer(options: ComfyOptions) {
 
   const status = () => ({ exec_info: { queue_remaining: pending.length + (running === undefined ? 0 : 1) } });
 
-  function tellStatus(): void {
-    for (const socket of sockets.values()) send(socket, "status", { status: status() });
-  }
+  const tellStatus = () => sockets.sendAll("status", { status: status() });
 
   function tellState(prompt: Prompt, id: string, state: "running" | "finished", value: number, max: number): void {
     const place = { node_id: id, display_node_id: id, real_node_id: id, parent_node_id: null };
     prompt.states[id] = { value, max, state, prompt_id: prompt.id, ...place };
     tell(prompt, "progress_state", { prompt_id: prompt.id, nodes: prompt.states });
-  }
-
-  function dropSockets(): void {
-    for (const socket of sockets.values()) socket.terminate();
-    sockets.clear();
   }
 
   // How a prompt runs.
@@ -237,9 +227,8 @@ export function createComfyServer(options: ComfyOptions) {
   }
 
   function cutStream({ clientId }: Prompt): void {
-    const socket = clientId === undefined ? undefined : sockets.get(clientId);
-    if (socket === undefined || !faults.take({ service: "comfyui", path: "/ws", node }, ["end_stream_early"])) return;
-    socket.close();
+    if (clientId === undefined || !sockets.has(clientId)) return;
+    if (faults.take({ service: "comfyui", path: "/ws", node }, ["end_stream_early"])) sockets.close(clientId);
   }
 
   // What is asked of it.
@@ -334,22 +323,17 @@ export function createComfyServer(options: ComfyOptions) {
     running = undefined;
     executing = undefined;
     pending = [];
-    dropSockets();
+    sockets.drop();
   }
 
   return {
     routes,
     /** A client listens; an older socket of the same client hears nothing any more. */
     attach(socket: WebSocket, clientId: string): void {
-      const sid = clientId === "" ? randomUUID().replaceAll("-", "") : clientId;
-      sockets.set(sid, socket);
-      socket.on("error", () => socket.terminate());
-      socket.once("close", () => {
-        if (sockets.get(sid) === socket) sockets.delete(sid);
-      });
-      send(socket, "status", { status: status(), sid });
+      const sid = sockets.add(clientId, socket);
+      sockets.send(sid, "status", { status: status(), sid });
       // As in the real server, this one comes without the id of the prompt.
-      if (running?.clientId === sid && executing !== undefined) send(socket, "executing", { node: executing });
+      if (running?.clientId === sid && executing !== undefined) sockets.send(sid, "executing", { node: executing });
     },
     /** The server restarts: history, queue and cache are lost, files stay. */
     restart(): void {

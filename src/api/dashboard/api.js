@@ -24,10 +24,11 @@ export const keepKey = (key) => sessionStorage.setItem(STORED_KEY, key);
 export const forgetKey = () => sessionStorage.removeItem(STORED_KEY);
 
 /**
+ * @template Answer
  * @param {string} path without a leading slash
  * @param {string} [method]
  * @param {unknown} [body] sent as JSON
- * @returns {Promise<any>} the answer's JSON, as the API's document describes it
+ * @returns {Promise<Answer>} the answer's JSON, as the API's document describes it
  * @throws {Refusal}
  */
 export async function call(path, method = "GET", body = undefined) {
@@ -37,11 +38,25 @@ export async function call(path, method = "GET", body = undefined) {
   // A token of the operator's issuer (a JWT) is only taken like this; a key, too.
   if (key?.split(".").length === 3) headers.set("Authorization", `Bearer ${key}`);
   const { response, text } = await request(path, { method, headers, body: JSON.stringify(body) ?? null });
+  /** @type {(Answer & { error?: unknown }) | undefined} */
   const answer = parsed(text);
   if (response.ok && answer !== undefined) return answer;
   const message =
     typeof answer?.error === "string" ? answer.error : `The answer was not the API's (${response.status})`;
   throw new Refusal(message, response.status, Number(response.headers.get("Retry-After")) || 0);
+}
+
+/**
+ * Asks for something to be done.
+ * @param {string} path without a leading slash
+ * @param {unknown} [body] sent as JSON
+ * @returns {Promise<string>} what came of it, in a sentence
+ * @throws {Refusal}
+ */
+export async function order(path, body) {
+  /** @type {{ message: string }} */
+  const { message } = await call(path, "POST", body);
+  return message;
 }
 
 /**
@@ -58,7 +73,11 @@ async function request(path, init) {
   }
 }
 
-/** @param {string} text */
+/**
+ * @template Answer
+ * @param {string} text
+ * @returns {(Answer & { error?: unknown }) | undefined} undefined when it is no JSON
+ */
 function parsed(text) {
   try {
     return JSON.parse(text);

@@ -1,4 +1,4 @@
-import { call } from "./api.js";
+import { call, order } from "./api.js";
 import { byId, createTable, jobColumn, make, setText } from "./dom.js";
 import { between, duration, money, NONE, time } from "./format.js";
 
@@ -39,7 +39,7 @@ export function createGpus(act) {
     button.addEventListener("click", () => {
       if (!confirm(`Let ${id} finish its job, and stop it then?`)) return;
       act(async () => {
-        const { message } = await call(`gpus/${encodeURIComponent(id)}/drain`, "POST");
+        const message = await order(`gpus/${encodeURIComponent(id)}/drain`);
         due = 0;
         return message;
       });

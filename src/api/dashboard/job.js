@@ -1,4 +1,4 @@
-import { call, Refusal } from "./api.js";
+import { call, order, Refusal } from "./api.js";
 import { byId, createTable, link, make, setText } from "./dom.js";
 import { between, duration, money, NONE, percent, plain, time } from "./format.js";
 
@@ -51,11 +51,11 @@ export function createJob(act, refresh) {
   cancel.addEventListener("click", () => {
     const id = selectedId();
     if (id === undefined || !confirm(`Cancel the job ${id}?`)) return;
-    act(async () => (await call(`job/${id}`, "POST", { status: "cancelled" })).message);
+    act(() => order(`job/${id}`, { status: "cancelled" }));
   });
   again.addEventListener("click", () => {
     const id = selectedId();
-    if (id !== undefined) act(async () => (await call(`jobs/${id}/deliveries`, "POST")).message);
+    if (id !== undefined) act(() => order(`jobs/${id}/deliveries`));
   });
 
   /**
@@ -89,6 +89,7 @@ export function createJob(act, refresh) {
       const id = selectedId();
       if (id === undefined) return;
       try {
+        /** @type {[Job, Deliveries]} */
         const [job, webhook] = await Promise.all([call(`jobs/${id}`), call(`jobs/${id}/deliveries`)]);
         if (selectedId() !== id) return;
         open(id);

@@ -69,6 +69,7 @@ export function createJobs(refresh) {
  * @returns {Promise<ListedJob[]>}
  */
 async function withProgress(jobs) {
+  /** @type {Promise<{ progress?: number | null } | undefined>[]} */
   const read = jobs.map(async (job) => (job.stage === "rendering" ? await call(`status/${job.id}`) : undefined));
   const answers = await Promise.allSettled(read);
   return jobs.map((job, index) => {

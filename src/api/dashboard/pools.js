@@ -41,6 +41,7 @@ export function createPools(act) {
     });
     pause.addEventListener("click", () => {
       act(async () => {
+        /** @type {Pool} */
         const changed = await call(poolPath(type), "PATCH", { paused: !paused });
         return changed.paused ? `${type} launches and lends no GPU` : `${type} works again`;
       });
@@ -60,6 +61,7 @@ export function createPools(act) {
 
   return {
     async load() {
+      /** @type {{ pools: Pool[] }} */
       const { pools } = await call("pools");
       table.show(pools);
     },
