@@ -7,7 +7,7 @@ import { type GradioApp, GradioError, type MadeFile, type Run } from "./gradio.t
 import type { Journal, Render } from "./journal.ts";
 import { type Media, type Pcm, SAMPLE_RATE } from "./media.ts";
 import { pitchOf } from "./pitch.ts";
-import type { FliteVoice, Speech } from "./speech.ts";
+import { concatenate, type FliteVoice, type Speech } from "./speech.ts";
 import { type Pace, takeTime } from "./timing.ts";
 
 export interface CsmOptions extends Pace {
@@ -70,7 +70,8 @@ export function createCsmApp(options: CsmOptions): GradioApp {
     const parts: Pcm[] = [];
     for (const [index, item] of items.entries()) {
       run.progress(index, items.length, "Generating");
-      const sound = resample(await speech.speak(voice, item), factor);
+      const wanted = (args.max_audio_length / 1000) * factor;
+      const sound = resample(await speech.speak(voice, item, wanted), factor);
       parts.push(sound.subarray(0, samples(args.max_audio_length)));
       if (index < items.length - 1) parts.push(new Int16Array(samples(args.pause_duration)));
     }
@@ -135,14 +136,4 @@ function resample(sound: Pcm, factor: number): Pcm {
   const result = new Int16Array(Math.floor(sound.length / factor));
   for (let index = 0; index < result.length; index += 1) result[index] = sound[Math.floor(index * factor)] ?? 0;
   return result;
-}
-
-function concatenate(parts: Pcm[]): Pcm {
-  const whole = new Int16Array(parts.reduce((sum, part) => sum + part.length, 0));
-  let offset = 0;
-  for (const part of parts) {
-    whole.set(part, offset);
-    offset += part.length;
-  }
-  return whole;
 }
