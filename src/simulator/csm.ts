@@ -3,7 +3,7 @@ import { existsSync } from "node:fs";
 import { stat, writeFile } from "node:fs/promises";
 import { basename, join } from "node:path";
 import { z } from "zod";
-import { type GradioApp, GradioError, type MadeFile, type Run } from "./gradio.ts";
+import { type GradioApp, GradioError, type MadeFile, type Run } from "./gradioApp.ts";
 import type { Journal, Render } from "./journal.ts";
 import { type Media, type Pcm, SAMPLE_RATE } from "./media.ts";
 import { pitchOf } from "./pitch.ts";
@@ -25,8 +25,9 @@ const ranges: Record<string, [number, number]> = {
   pause_duration: [0, 1000],
 };
 
+const voices = z.enum(["random_voice", "conversational_a", "conversational_b", "upload_voice"]);
 const argumentsSchema = z.object({
-  speaker_voice: z.enum(["random_voice", "conversational_a", "conversational_b", "upload_voice"]),
+  speaker_voice: voices,
   speaker_audio: z.string().nullable(),
   monologue_json: z.string(),
   max_audio_length: z.number(),
@@ -62,7 +63,7 @@ export function createCsmApp(options: CsmOptions): GradioApp {
     if (!existsSync(file)) await make(file, items, args, run);
     // At 64 kbit/s a second of sound is 8,000 bytes.
     await takeTime(options, startedAt, ((await stat(file)).size / 8000) * SECONDS_PER_SOUND_SECOND);
-    return { file, mimeType: "audio/mpeg" };
+    return { file };
   }
 
   async function make(file: string, items: string[], args: z.infer<typeof argumentsSchema>, run: Run): Promise<void> {
@@ -97,7 +98,12 @@ export function createCsmApp(options: CsmOptions): GradioApp {
       { name: "pause_duration", component: "Slider", initial: 150 },
     ],
 
-    validate(args) {
+    validate(args, version) {
+      // Gradio 4 looks at the choices of a list, and not at the ends of a slider.
+      if (!voices.safeParse(args.speaker_voice).success) {
+        return `Value: ${args.speaker_voice} is not in the list of choices: ${JSON.stringify(voices.options)}`;
+      }
+      if (version === "4.44") return undefined;
       for (const [name, [minimum, maximum]] of Object.entries(ranges)) {
         const value = Number(args[name]);
         if (value > maximum) return `Value ${value} is greater than maximum value ${maximum.toFixed(1)}.`;

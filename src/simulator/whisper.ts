@@ -1,7 +1,7 @@
 import { mkdir, stat, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { z } from "zod";
-import { type GradioApp, GradioError, type MadeFile, type Parameter, type Run } from "./gradio.ts";
+import { type GradioApp, GradioError, type MadeFile, type Parameter, type Run } from "./gradioApp.ts";
 import type { Journal } from "./journal.ts";
 import type { Media } from "./media.ts";
 import { type Pace, takeTime } from "./timing.ts";
@@ -48,10 +48,10 @@ export function createWhisperApp(options: WhisperOptions): GradioApp {
     const place = join(folder, `transcript-${run.id}`);
     await mkdir(place, { recursive: true });
     const files = await Promise.all(
-      Object.entries(formats).map(async ([extension, { mimeType, write }]) => {
+      Object.entries(formats).map(async ([extension, write]) => {
         const file = join(place, `transcript.${extension}`);
         await writeFile(file, write(segments));
-        return { file, mimeType };
+        return { file };
       }),
     );
     await takeTime(options, startedAt, seconds * SECONDS_PER_SOUND_SECOND);
@@ -134,38 +134,26 @@ function segmentsOf(text: string, seconds: number): Segment[] {
   });
 }
 
-const formats: Record<string, { mimeType: string; write: (segments: Segment[]) => string }> = {
-  txt: { mimeType: "text/plain", write: (segments) => segments.map(({ text }) => text).join("\n") },
-  json: { mimeType: "application/json", write: (segments) => JSON.stringify({ segments }, undefined, 2) },
-  srt: {
-    mimeType: "application/x-subrip",
-    write: (segments) =>
-      segments
-        .map(({ start, end, text }, index) => `${index + 1}\n${clock(start, ",")} --> ${clock(end, ",")}\n${text}\n`)
-        .join("\n"),
-  },
-  vtt: {
-    mimeType: "text/vtt",
-    write: (segments) =>
-      [
-        "WEBVTT\n",
-        ...segments.map(({ start, end, text }) => `${clock(start, ".")} --> ${clock(end, ".")}\n${text}\n`),
-      ].join("\n"),
-  },
-  tsv: {
-    mimeType: "text/tab-separated-values",
-    write: (segments) =>
-      [
-        "start\tend\ttext",
-        ...segments.map(({ start, end, text }) => `${Math.round(start * 1000)}\t${Math.round(end * 1000)}\t${text}`),
-      ].join("\n"),
-  },
-  html: {
-    mimeType: "text/html",
-    write: (segments) => {
-      const escaped = segments.map(({ text }) => `<p>${text.replaceAll("&", "&amp;").replaceAll("<", "&lt;")}</p>`);
-      return `<!DOCTYPE html><title>Transcript (simulated)</title>${escaped.join("")}`;
-    },
+const formats: Record<string, (segments: Segment[]) => string> = {
+  txt: (segments) => segments.map(({ text }) => text).join("\n"),
+  json: (segments) => JSON.stringify({ segments }, undefined, 2),
+  srt: (segments) =>
+    segments
+      .map(({ start, end, text }, index) => `${index + 1}\n${clock(start, ",")} --> ${clock(end, ",")}\n${text}\n`)
+      .join("\n"),
+  vtt: (segments) =>
+    [
+      "WEBVTT\n",
+      ...segments.map(({ start, end, text }) => `${clock(start, ".")} --> ${clock(end, ".")}\n${text}\n`),
+    ].join("\n"),
+  tsv: (segments) =>
+    [
+      "start\tend\ttext",
+      ...segments.map(({ start, end, text }) => `${Math.round(start * 1000)}\t${Math.round(end * 1000)}\t${text}`),
+    ].join("\n"),
+  html: (segments) => {
+    const escaped = segments.map(({ text }) => `<p>${text.replaceAll("&", "&amp;").replaceAll("<", "&lt;")}</p>`);
+    return `<!DOCTYPE html><title>Transcript (simulated)</title>${escaped.join("")}`;
   },
 };
 

@@ -132,15 +132,4 @@ describe("the simulated CSM app", () => {
     await listen(second);
     assert.ok(two!.startedAt < one!.finishedAt!, "they shared the GPU");
   });
-
-  it("checks ranges before it runs, and hides what it did not mean to tell", async () => {
-    const session = randomUUID();
-    const data = ["random_voice", "", null, "[]", 3, 50, 10_000, 150];
-    await call("/queue/join?", { data, fn_index: 0, session_hash: session });
-    const done = (await listen(session)).find(({ msg }) => msg === "process_completed");
-    assert.deepEqual(done?.output, { error: "Value 3 is greater than maximum value 2.0." });
-    assert.equal(rendersHere().length, 0);
-    assert.equal((await fetch(`${app}/gradio_api/file=/etc/passwd`, { headers })).status, 404);
-    assert.equal((await fetch(`${app}/config`)).status, 401);
-  });
 });
