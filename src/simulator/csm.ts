@@ -3,6 +3,7 @@ import { existsSync } from "node:fs";
 import { stat, writeFile } from "node:fs/promises";
 import { basename, join } from "node:path";
 import { z } from "zod";
+import { builtInPrompt, soundTokens, textTokens, windowComplaint } from "./csmWindow.ts";
 import { type GradioApp, GradioError, type MadeFile, type Run } from "./gradioApp.ts";
 import type { Journal, Render } from "./journal.ts";
 import { type Media, type Pcm, SAMPLE_RATE } from "./media.ts";
@@ -28,11 +29,13 @@ const ranges: Record<string, [number, number]> = {
 const voices = z.enum(["random_voice", "conversational_a", "conversational_b", "upload_voice"]);
 const argumentsSchema = z.object({
   speaker_voice: voices,
+  speaker_text: z.string().nullable(),
   speaker_audio: z.string().nullable(),
   monologue_json: z.string(),
   max_audio_length: z.number(),
   pause_duration: z.number(),
 });
+type Arguments = z.infer<typeof argumentsSchema>;
 
 /** The model speaks about twice as fast as a person. */
 const SECONDS_PER_SOUND_SECOND = 0.5;
@@ -53,6 +56,14 @@ export function createCsmApp(options: CsmOptions): GradioApp {
     return { voice: nearest, factor: pitch === undefined ? 1 : pitch / pitches[nearest] };
   }
 
+  /** How much of the window the voice takes. */
+  async function promptOf({ speaker_voice, speaker_audio, speaker_text }: Arguments): Promise<number> {
+    if (speaker_voice === "random_voice") return 0;
+    if (speaker_voice !== "upload_voice") return builtInPrompt();
+    if (speaker_audio === null) return 0;
+    return soundTokens(await media.duration(speaker_audio)) + textTokens(speaker_text ?? "");
+  }
+
   async function render(run: Run, journalled: Render): Promise<MadeFile> {
     const startedAt = performance.now();
     const args = argumentsSchema.parse(run.arguments);
@@ -66,14 +77,19 @@ export function createCsmApp(options: CsmOptions): GradioApp {
     return { file };
   }
 
-  async function make(file: string, items: string[], args: z.infer<typeof argumentsSchema>, run: Run): Promise<void> {
+  async function make(file: string, items: string[], args: Arguments, run: Run): Promise<void> {
     const { voice, factor } = await voiceOf(args.speaker_voice, args.speaker_audio);
     const parts: Pcm[] = [];
+    let context = await promptOf(args);
     for (const [index, item] of items.entries()) {
+      const complaint = windowComplaint(context, item, args.max_audio_length);
+      if (complaint !== undefined) throw new Error(complaint);
       run.progress(index, items.length, "Generating");
       const wanted = (args.max_audio_length / 1000) * factor;
-      const sound = resample(await speech.speak(voice, item, wanted), factor);
-      parts.push(sound.subarray(0, samples(args.max_audio_length)));
+      const whole = resample(await speech.speak(voice, item, wanted), factor);
+      const sound = whole.subarray(0, samples(args.max_audio_length));
+      context += textTokens(item) + soundTokens(sound.length / SAMPLE_RATE);
+      parts.push(sound);
       if (index < items.length - 1) parts.push(new Int16Array(samples(args.pause_duration)));
     }
     await writeFile(file, await media.encodeMp3(concatenate(parts), items.join(" ")));

@@ -52,6 +52,8 @@ interface SimulatorSettings extends Pick<Required<SimulatorOptions>, "speed" | "
   gradioQueueSize: number | undefined;
   /** `input_file` in newer builds of the WhisperX app. */
   whisperFileParameter: string;
+  /** The language that WhisperX takes a recording for, if it is not told. */
+  whisperDetects: string;
   /** Installed on every new Ollama node. */
   visionModels: string[];
   /** How the lip-sync function hands over its video. */
@@ -74,6 +76,7 @@ export async function startSimulator(options: SimulatorOptions = {}) {
     gradioVersion: options.gradioVersion ?? "6.31",
     gradioQueueSize: undefined,
     whisperFileParameter: "audio_file",
+    whisperDetects: "en",
     visionModels: ["llama3.2-vision:11b"],
     modalReturns: "url",
   };
@@ -91,7 +94,8 @@ export async function startSimulator(options: SimulatorOptions = {}) {
   const pace: Pace = { speed: () => settings.speed, renderSeconds: () => settings.renderSeconds };
   const csm = createCsmApp({ journal, media, speech, folder: outputs, ...pace });
   const fileParameter = () => settings.whisperFileParameter;
-  const whisper = createWhisperApp({ journal, media, folder: outputs, fileParameter, ...pace });
+  const detects = () => settings.whisperDetects;
+  const whisper = createWhisperApp({ journal, media, folder: outputs, fileParameter, detects, ...pace });
   const gradio = (name: string, app: GradioApp): NodeApp => ({
     service: app.service,
     host: "nodes",

@@ -5,6 +5,7 @@ import { type GradioApp, GradioError, type MadeFile, type Parameter, type Run } 
 import type { Journal } from "./journal.ts";
 import type { Media } from "./media.ts";
 import { type Pace, takeTime } from "./timing.ts";
+import { alignable, languageComplaint, languages } from "./whisperLanguages.ts";
 
 export interface WhisperOptions extends Pace {
   journal: Journal;
@@ -12,6 +13,8 @@ export interface WhisperOptions extends Pace {
   folder: string;
   /** What this build of the app calls its file: `audio_file`, or `input_file` in newer ones. */
   fileParameter: () => string;
+  /** The language that it takes a recording for, if it is not told. */
+  detects: () => string;
 }
 
 interface Segment {
@@ -23,7 +26,8 @@ interface Segment {
 const argumentsSchema = z.object({
   model: z.string(),
   task: z.enum(["transcribe", "translate"]),
-  language: z.string(),
+  language: z.string().nullable(),
+  no_align: z.boolean(),
 });
 
 /** The model hears about twenty times as fast as a person. */
@@ -36,7 +40,8 @@ export function createWhisperApp(options: WhisperOptions): GradioApp {
 
   async function transcribe(run: Run): Promise<{ text: string; files: MadeFile[] }> {
     const startedAt = performance.now();
-    const { task } = argumentsSchema.parse(run.arguments);
+    const { task, language, no_align } = argumentsSchema.parse(run.arguments);
+    if (language && !languages.includes(language)) throw new Error(languageComplaint(language));
     const sound = z.string().parse(run.arguments[options.fileParameter()]);
     const seconds = await media.duration(sound);
     const heard =
@@ -44,13 +49,19 @@ export function createWhisperApp(options: WhisperOptions): GradioApp {
       `This transcript is simulated. The recording is ${seconds.toFixed(1)} seconds long.`;
     const text = task === "translate" ? `(simulated translation) ${heard}` : heard;
     const segments = segmentsOf(text, seconds);
+    const spoken = language || options.detects();
     for (const index of segments.keys()) run.progress(index, segments.length, "Transcribing");
+    // As in the real app, this comes after the work, and what was heard is lost; whatever the task.
+    if (!no_align && !alignable.includes(spoken)) {
+      await takeTime(options, startedAt, seconds * SECONDS_PER_SOUND_SECOND);
+      throw new Error(`No default align-model for language: ${spoken}`);
+    }
     const place = join(folder, `transcript-${run.id}`);
     await mkdir(place, { recursive: true });
     const files = await Promise.all(
       Object.entries(formats).map(async ([extension, write]) => {
         const file = join(place, `transcript.${extension}`);
-        await writeFile(file, write(segments));
+        await writeFile(file, write(segments, spoken));
         return { file };
       }),
     );
@@ -134,9 +145,14 @@ function segmentsOf(text: string, seconds: number): Segment[] {
   });
 }
 
-const formats: Record<string, (segments: Segment[]) => string> = {
+const formats: Record<string, (segments: Segment[], language: string) => string> = {
   txt: (segments) => segments.map(({ text }) => text).join("\n"),
-  json: (segments) => JSON.stringify({ segments }, undefined, 2),
+  json: (segments, language) => {
+    const words = ({ text, start, end }: Segment) =>
+      text.split(/\s+/).map((word) => ({ word, start, end, score: 0.5 }));
+    const timed = segments.map((segment) => ({ ...segment, words: words(segment) }));
+    return JSON.stringify({ segments: timed, language }, undefined, 2);
+  },
   srt: (segments) =>
     segments
       .map(({ start, end, text }, index) => `${index + 1}\n${clock(start, ",")} --> ${clock(end, ",")}\n${text}\n`)

@@ -77,7 +77,8 @@ describe("the simulated Gradio server", () => {
     form.append("files", voice, "voice.wav");
     const upload = { method: "POST", headers: { "X-C3-API-KEY": "simulator" }, body: form };
     const [path] = (await (await fetch(`${api("whisper")}/upload`, upload)).json()) as string[];
-    const { data } = await completed([{ path }, "medium", "transcribe", "en"], "whisper");
+    const options = ["medium", "transcribe", "en", "cuda", 0, 8, "float16", "", false];
+    const { data } = await completed([{ path }, ...options], "whisper");
     return z.array(file).parse((data as unknown[])[1]);
   }
 
