@@ -67,7 +67,7 @@ export interface Probe {
 const STALL_MS = 120_000;
 /** Containers that carry their own sound. Playlists and the like lead to other files and are none. */
 const containers =
-  "aac,ac3,aiff,amr,asf,au,avi,caf,flac,flv,matroska,webm,mov,mp3,mpeg,mpegts,ogg,wav,w64,wv,ape,eac3,dts,tta,voc";
+  "aac,ac3,aiff,amr,ape,asf,au,avi,caf,dsf,dts,eac3,flac,flv,loas,matroska,webm,mov,mp3,mpc,mpc8,mpeg,mpegts,mxf,nut,ogg,oma,qcp,rm,tak,tta,voc,w64,wav,wv";
 /** No file may lead ffmpeg to another one, or to the network. */
 const CONFINED = ["-hide_banner", "-protocol_whitelist", "file,pipe", "-format_whitelist", containers];
 const QUIET = ["-nostdin", "-y", ...CONFINED, "-v", "error"];
