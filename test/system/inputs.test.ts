@@ -194,7 +194,7 @@ describe("a bad input", () => {
     }
 
     cases("inside", ["csm audio_url", "portrait image_url"], /^127\.0\.0\.2 is not a public address$/);
-    cases("circle", ["whisper audio_url"], /redirects more than 3 times$/);
+    cases("circle", ["whisper audio_url"], /redirects more than 10 times$/);
   });
 
   it("only the second of two: the first one is removed again", async () => {

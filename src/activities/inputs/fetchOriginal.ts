@@ -27,7 +27,10 @@ interface Wanted {
 }
 
 /** Brings an input here, as it is. @throws ApplicationFailure with a sentence that names the field */
-export async function fetchOriginal({ config, safeFetch }: ActivityDeps, wanted: Wanted): Promise<void> {
+export async function fetchOriginal(
+  { config, safeFetch }: Pick<ActivityDeps, "config" | "safeFetch">,
+  wanted: Wanted,
+): Promise<void> {
   const { jobId, field, source, maxBytes, target, signal } = wanted;
   const { allowLocalPaths, downloadTimeoutMs: timeoutMs } = config.inputs;
   if ("path" in source) return await copyLocal(wanted, source.path, allowLocalPaths);
