@@ -34,7 +34,7 @@ export async function buildActivities(
     comput3: createComput3({ apiUrl, apiKey, timeoutMs }),
     store,
     safeFetch,
-    media: await createMediaTools(config, env),
+    media: await createMediaTools(config, env, (message) => console.warn(message)),
     metrics,
     modal: config.modal && createModalFunction(config.modal),
   });

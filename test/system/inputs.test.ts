@@ -168,6 +168,18 @@ describe("a bad input", () => {
     cases("talk.wav", ["portrait audio_url"], /^it is longer than 8 s$/);
   });
 
+  describe("that is too little", () => {
+    cases("small.jpg", ["portrait image_url", "lipsync image_url"], /^this picture is too small: 32×24 pixels/);
+    cases("small.jpg", ["analyze image_url"], /^this picture is too small: 32×24 .* needs 32 at least$/);
+    cases("narrow.png", pictures, /^this picture is too long and narrow: \d+×\d+ pixels as it is used/);
+    cases("dot.png", pictures, /^this picture is too small/);
+    cases("hair.png", pictures, /^this picture is too long and narrow/);
+    cases("small.mp4", ["lipsync video_url"], /^its pictures are too small or too narrow: 32×24 pixels/);
+    cases("narrow.mp4", ["lipsync video_url"], /^its pictures are too small or too narrow: 640×64 pixels/);
+    cases("word.wav", ["csm audio_url"], /^it is too short for a voice: 1 s of speech is needed at least$/);
+    cases("nothing.wav", ["csm reference_audio_url"], /^nothing is to be heard in it$/);
+  });
+
   it("a video without sound, where it is listened to: there is no sound in it", async () => {
     for (const field of ["whisper audio_url", "portrait audio_url"] as const) {
       assert.equal(await complaintOf(field, `${origin()}/silent.mp4`), "there is no sound in it");
@@ -194,7 +206,7 @@ describe("a bad input", () => {
     }
 
     cases("inside", ["csm audio_url", "portrait image_url"], /^127\.0\.0\.2 is not a public address$/);
-    cases("circle", ["whisper audio_url"], /redirects more than 3 times$/);
+    cases("circle", ["whisper audio_url"], /redirects more than 10 times$/);
   });
 
   it("only the second of two: the first one is removed again", async () => {
@@ -234,7 +246,9 @@ async function makeFiles(origin: string): Promise<Record<string, Uint8Array | st
   const sound = (seconds: number) =>
     wavOf(Int16Array.from({ length: SAMPLE_RATE * seconds }, (_, index) => 9000 * Math.sin(index / 6)));
   const secret = `${origin}/secret.wav`;
-  const clip = await video(["-t", "1"], picture);
+  const face = await sharp(picture).resize(128, 96).jpeg().toBuffer();
+  const small = await sharp(picture).resize(32, 24).jpeg().toBuffer();
+  const clip = await video(["-t", "1"], face);
   return {
     "text.mp3": "This is no sound at all.\n",
     // A letter of two bytes lies across the end of what is looked at.
@@ -264,9 +278,23 @@ async function makeFiles(origin: string): Promise<Record<string, Uint8Array | st
     "silent.mp4": clip,
     "long.mp4": await video(
       ["-f", "lavfi", "-i", "anullsrc=r=16000", "-t", `${MAX_AUDIO_SECONDS + 1}`, "-c:a", "aac"],
-      picture,
+      face,
     ),
+    "small.jpg": small,
+    "small.mp4": await video(["-t", "1"], small),
+    "narrow.png": await solid(5000, 10),
+    "dot.png": await solid(1, 1),
+    "hair.png": await solid(1, 5000),
+    "narrow.mp4": await video(["-t", "1"], await sharp(picture).resize(640, 64, { fit: "fill" }).jpeg().toBuffer()),
+    "word.wav": sound(0.3),
+    "nothing.wav": wavOf(new Int16Array(2 * SAMPLE_RATE)),
   };
+}
+
+function solid(width: number, height: number): Promise<Buffer> {
+  return sharp({ create: { width, height, channels: 3, background: "#3060c0" } })
+    .png()
+    .toBuffer();
 }
 
 /** A picture as a video. */
