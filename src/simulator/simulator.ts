@@ -54,6 +54,10 @@ interface SimulatorSettings extends Pick<Required<SimulatorOptions>, "speed" | "
   whisperFileParameter: string;
   /** The language that WhisperX takes a recording for, if it is not told. */
   whisperDetects: string;
+  /** Whether SONIC sees a face in a picture with sides of 64 px and more; it never does in a smaller one. */
+  findsFaces: boolean;
+  /** Whether other clients have left things in the history and the queue of ComfyUI. */
+  comfyuiStrangers: boolean;
   /** Installed on every new Ollama node. */
   visionModels: string[];
   /** How the lip-sync function hands over its video. */
@@ -77,6 +81,8 @@ export async function startSimulator(options: SimulatorOptions = {}) {
     gradioQueueSize: undefined,
     whisperFileParameter: "audio_file",
     whisperDetects: "en",
+    findsFaces: true,
+    comfyuiStrangers: false,
     visionModels: ["llama3.2-vision:11b"],
     modalReturns: "url",
   };
@@ -122,8 +128,16 @@ export async function startSimulator(options: SimulatorOptions = {}) {
       types: /^media:/,
       start: (node) => {
         const comfyFolder = join(folder, "comfyui", node);
-        const version = () => settings.comfyuiVersion;
-        return createComfyServer({ simulation, media, node, folder: comfyFolder, version, ...pace });
+        return createComfyServer({
+          simulation,
+          media,
+          node,
+          folder: comfyFolder,
+          version: () => settings.comfyuiVersion,
+          findsFaces: () => settings.findsFaces,
+          hasStrangers: () => settings.comfyuiStrangers,
+          ...pace,
+        });
       },
     },
     {
