@@ -60,6 +60,8 @@ interface SimulatorSettings extends Pick<Required<SimulatorOptions>, "speed" | "
   comfyuiStrangers: boolean;
   /** Installed on every new Ollama node. */
   visionModels: string[];
+  /** Before the first header of an answer of Ollama. */
+  ollamaSilentSeconds: number;
   /** How the lip-sync function hands over its video. */
   modalReturns: "url" | "path" | "bytes";
 }
@@ -84,6 +86,7 @@ export async function startSimulator(options: SimulatorOptions = {}) {
     findsFaces: true,
     comfyuiStrangers: false,
     visionModels: ["llama3.2-vision:11b"],
+    ollamaSilentSeconds: 0,
     modalReturns: "url",
   };
   const simulation: Simulation = {
@@ -145,7 +148,14 @@ export async function startSimulator(options: SimulatorOptions = {}) {
       host: "nodes",
       prefix: "",
       types: /^ollama_webui:/,
-      start: (node) => createOllamaServer({ simulation, node, models: () => settings.visionModels, ...pace }),
+      start: (node) =>
+        createOllamaServer({
+          simulation,
+          node,
+          models: () => settings.visionModels,
+          silentSeconds: () => settings.ollamaSilentSeconds,
+          ...pace,
+        }),
     },
   ]);
   const modal = await startModalServer({
