@@ -16,7 +16,7 @@ import type { GradioApp, GradioVersion } from "./gradioApp.ts";
 import { createHooks } from "./hooks.ts";
 import { createJournal } from "./journal.ts";
 import { createMedia } from "./media.ts";
-import { startModalServer } from "./modal.ts";
+import { type Contract, startModalServer } from "./modal.ts";
 import { createNodes, type NodeApp } from "./nodes.ts";
 import { createOllamaServer } from "./ollama.ts";
 import { createSamples } from "./samples.ts";
@@ -39,6 +39,8 @@ export interface SimulatorOptions {
   renderSeconds?: number;
   comfyuiVersion?: ComfyVersion;
   gradioVersion?: GradioVersion;
+  /** The function that `modal` of the result names; both are deployed. */
+  modalContract?: Contract;
   ffmpegPath?: string | undefined;
   ffprobePath?: string | undefined;
 }
@@ -197,7 +199,14 @@ export async function startSimulator(options: SimulatorOptions = {}) {
     comput3Url: `${url}/api/v0`,
     nodeUrlTemplate: `${url}/nodes/{node}`,
     comfyuiUrlTemplate: `${url}/ui/{node}`,
-    modal: { serverUrl: modal.url, tokenId: "simulator", tokenSecret: apiKey, app: "musetalk", function: "lip_sync" },
+    modal: {
+      serverUrl: modal.url,
+      tokenId: "simulator",
+      tokenSecret: apiKey,
+      ...(options.modalContract === "musetalk-poc"
+        ? { contract: "musetalk-poc" as const, app: "musetalk-poc", function: "run_inference" }
+        : { contract: "c3-render" as const, app: "musetalk", function: "lip_sync" }),
+    },
     /** May be changed while it runs. */
     settings,
     instances: world.instances,
