@@ -323,6 +323,16 @@ describe("where the media tools are", () => {
     assert.equal(await formatBy({ ffprobePath: undefined }, path.slice(0, 1)), undefined);
   });
 
+  it("is named loudly when it is the old one of the package", async () => {
+    const warnings: string[] = [];
+    await createMediaTools(PACKAGED, { PATH: "" }, (message) => warnings.push(message));
+    assert.equal(warnings.length, 1);
+    assert.match(warnings[0]!, /2018.*install ffmpeg/);
+    const own = await program(join(folder, "own", "ffmpeg"));
+    await createMediaTools({ ffmpegPath: own, ffprobePath: own }, { PATH: "" }, (message) => warnings.push(message));
+    assert.equal(warnings.length, 1);
+  });
+
   it("is no folder of that name", async () => {
     await mkdir(join(folder, "first", "ffprobe"), { recursive: true });
     const second = await program(join(folder, "second", "ffprobe"));

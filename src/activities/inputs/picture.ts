@@ -7,7 +7,8 @@ import type { Prepared, Staged } from "./staged.ts";
 const MAX_PIXELS = 50_000_000;
 /** Fewer pixels show no face that a model finds. */
 export const MIN_FACE_SIDE = 64;
-export const MAX_FACE_RATIO = 8;
+/** A strip of what a portrait is rendered as at most, 1280 pixels wide. */
+export const MAX_FACE_RATIO = 20;
 
 type Size = Omit<ImageOptions, "maxPixels" | "signal">;
 const face = { minSide: MIN_FACE_SIDE, maxRatio: MAX_FACE_RATIO };
