@@ -27,7 +27,7 @@ const MINIMUM_GO = [1, 25] as const;
 const STILL_BUILDING_MS = 30_000;
 
 /** Where programs are kept between starts. */
-function cacheFolder(env: Record<string, string | undefined>): string {
+export function cacheFolder(env: Record<string, string | undefined>): string {
   return join(env.XDG_CACHE_HOME || join(homedir(), ".cache"), "c3-render");
 }
 
