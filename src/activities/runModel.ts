@@ -1,6 +1,6 @@
 import { ApplicationFailure, activityInfo, cancellationSignal, log } from "@temporalio/activity";
 import { CancelledFailure } from "@temporalio/common";
-import { ModelAborted, ModelFailure, type ModelFailureKind } from "../clients/modelCall.ts";
+import { ModelAborted, ModelFailure, type ModelFailureKind, oneLine } from "../clients/modelCall.ts";
 import type { Lease } from "../gpus/types.ts";
 import { failureTypes } from "../jobs/failureTypes.ts";
 import type { JobSpec } from "../jobs/job.ts";
@@ -34,6 +34,7 @@ export interface ModelRun extends Omit<RunModelInput, "step"> {
 const failures: Record<ModelFailureKind, (message: string) => ApplicationFailure> = {
   refused: (message) => ApplicationFailure.nonRetryable(message, failureTypes.modelRefused),
   failed: (message) => ApplicationFailure.nonRetryable(message, failureTypes.modelFailed),
+  broken: (message) => ApplicationFailure.nonRetryable(message, failureTypes.nodeBroken),
   transport: (message) => ApplicationFailure.retryable(message, "ModelUnreachable"),
 };
 
@@ -78,11 +79,21 @@ function dispatch(run: ModelRun, step: ModelStep): Promise<RunResult> {
 }
 
 function toFailure(error: unknown, signal: AbortSignal): unknown {
-  if (error instanceof ModelFailure) return failures[error.kind](error.message);
+  if (error instanceof ModelFailure) {
+    log.warn("the run failed", { kind: error.kind, error: error.message });
+    return failures[error.kind](oneLine(error.message));
+  }
   if (error instanceof ModelAborted || signal.aborted) {
     // Given up before the node was asked for anything, unless the client says otherwise.
     const details: RunCancelled = { nodeIdle: error instanceof ModelAborted ? error.nodeIdle : true };
     return new CancelledFailure("the run was cancelled", [details]);
   }
-  return error;
+  if (error instanceof ApplicationFailure) return error;
+  // A full disk, a store that fails, a mistake of ours: whatever it is, the node has no part in it.
+  const message = error instanceof Error ? error.message : String(error);
+  return ApplicationFailure.create({
+    message,
+    type: failureTypes.workerFailed,
+    ...(error instanceof Error && { cause: error }),
+  });
 }

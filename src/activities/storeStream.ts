@@ -1,7 +1,8 @@
-import { type Readable, Transform } from "node:stream";
+import { Readable, Transform } from "node:stream";
 import { pipeline } from "node:stream/promises";
 import { ApplicationFailure } from "@temporalio/activity";
 import { fileTypeStream } from "file-type";
+import { reasonOf } from "../clients/modelCall.ts";
 import { failureTypes } from "../jobs/failureTypes.ts";
 import type { StoredFile } from "../jobs/job.ts";
 import { BrokenMp4, wholeMp4 } from "../media/mp4.ts";
@@ -10,50 +11,69 @@ import type { ObjectStore } from "../storage/objectStore.ts";
 /** A result on its way into the object store. */
 export interface Incoming {
   body: Readable;
-  /** What its server says of it; null when it says nothing. */
+  /** Bytes, if the server says so; null also when the body was compressed on its way. */
   contentLength: string | null;
+  /** What the server says of it; null when it says nothing. */
   contentType: string | null;
   /** What it has to be. */
   mimeType: string;
   key: string;
 }
 
+/** What came is not whole, or is an error page: another try, or another run, may bring it. */
+export class BrokenResult extends Error {
+  override name = "BrokenResult";
+}
+
 /**
  * Stores a result, streamed, if it is whole and what it should be.
- * @throws ApplicationFailure, not retryable when the file itself is at fault
+ * @throws BrokenResult; ApplicationFailure, not retryable, when it is a file of another kind; what the store throws
  */
 export async function storeStream(store: ObjectStore, incoming: Incoming, signal: AbortSignal): Promise<StoredFile> {
   const { key, mimeType, contentLength } = incoming;
-  const typed = await fileTypeStream(incoming.body);
+  const typed = await fileTypeStream(Readable.from(marked(incoming.body)));
   const complaint = complaintOf(typed.fileType?.mime, incoming.contentType ?? "", mimeType);
   if (complaint !== undefined) {
     typed.destroy();
-    throw ApplicationFailure.retryable(`there came ${complaint} instead of ${mimeType}`, "WrongFile");
+    throw complaint;
   }
   const whole = wholeLength(contentLength);
   const checked = mimeType === "video/mp4" ? wholeMp4() : undefined;
+  const [piped, put] = await Promise.allSettled([
+    pipeline(checked === undefined ? [typed, whole] : [typed, whole, checked], { signal }),
+    store.put(key, checked ?? whole, { contentType: mimeType, signal }),
+  ]);
+  if (piped.status === "fulfilled" && put.status === "fulfilled") return { key, mimeType, bytes: put.value };
+  signal.throwIfAborted();
+  // Each of the two fails when the other does; only what is marked is the sender's fault.
+  const reason: unknown = piped.status === "rejected" ? piped.reason : undefined;
+  if (reason instanceof BrokenMp4) throw new BrokenResult(reason.message, { cause: reason });
+  if (reason instanceof BrokenResult) throw reason;
+  throw put.status === "rejected" ? put.reason : reason;
+}
+
+/** The body, whose own failures can be told from those of the store that it goes to. */
+async function* marked(body: Readable): AsyncGenerator<Buffer> {
   try {
-    const [, bytes] = await Promise.all([
-      pipeline(checked === undefined ? [typed, whole] : [typed, whole, checked], { signal }),
-      store.put(key, checked ?? whole, { contentType: mimeType, signal }),
-    ]);
-    return { key, mimeType, bytes };
+    yield* body;
   } catch (error) {
-    // All of it came: then it is the file that is broken.
-    if (!(error instanceof BrokenMp4) || contentLength === null) throw error;
-    throw ApplicationFailure.nonRetryable(error.message, failureTypes.modelFailed);
+    throw new BrokenResult(`the result broke off: ${reasonOf(error)}`, { cause: error });
   }
 }
 
 /**
- * What came instead of what is wanted, by its first bytes: an error page is no result, whatever it calls itself.
- * Text has no such bytes; there the server's word counts.
+ * What is wrong with what came, by its first bytes: an error page is no result, whatever it calls itself, and may not
+ * come again; a file of another kind is what the model makes. Text has no such bytes; there the server's word counts.
  */
-function complaintOf(found: string | undefined, announced: string, wanted: string): string | undefined {
-  if (/^(audio|video)\//.test(wanted)) return found === wanted ? undefined : (found ?? "something else");
-  if (found !== undefined && /^(audio|video|image)\//.test(found)) return found;
+function complaintOf(found: string | undefined, announced: string, wanted: string): Error | undefined {
+  const isMedia = (type = "") => /^(audio|video|image)\//.test(type);
+  const otherKind = (came: string) =>
+    ApplicationFailure.nonRetryable(`there came ${came} instead of ${wanted}`, failureTypes.modelFailed);
+  if (found === wanted) return undefined;
+  if (isMedia(found)) return otherKind(found ?? "");
+  if (isMedia(wanted)) return new BrokenResult(`there came ${found ?? "something else"} instead of ${wanted}`);
   const isPage = announced.startsWith("text/html") && !wanted.startsWith("text/html");
-  return isPage ? "text/html" : undefined;
+  return isPage ? new BrokenResult(`there came text/html instead of ${wanted}`) : undefined;
 }
 
 /** Fails at the end when fewer bytes came than were announced: a truncated result is never stored. */
@@ -66,7 +86,7 @@ function wholeLength(announced: string | null): Transform {
     },
     flush(done) {
       const whole = announced === null || Number(announced) === bytes;
-      done(whole ? null : ApplicationFailure.retryable(`the result broke off after ${bytes} of ${announced} bytes`));
+      done(whole ? null : new BrokenResult(`the result broke off after ${bytes} of ${announced} bytes`));
     },
   });
 }

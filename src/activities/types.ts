@@ -4,6 +4,13 @@ import type { StoredFile } from "../jobs/job.ts";
 /** An input of a job, downloaded, checked, prepared and stored. */
 export interface PreparedInput extends StoredFile {
   name: InputName;
+  /**
+   * Of the recording of a voice, which is cut to what the model can use (`durationSeconds`): how long it is as a whole, from
+   * the first word to the last, in seconds.
+   */
+  wholeSeconds?: number;
+  /** Where in that recording the part begins that was kept: at its first word. */
+  startSeconds?: number;
 }
 
 /** A file that a model left on its node, to be fetched from there. */
@@ -19,6 +26,8 @@ export interface RemoteFile {
 export interface RunResult {
   /** Still on the node. */
   files: RemoteFile[];
+  /** In the store already. */
+  stored?: StoredFile[];
   /** The text that came of it; already stored. */
   text?: StoredText;
 }

@@ -1,6 +1,7 @@
+import { setTimeout as delay } from "node:timers/promises";
 import { z } from "zod";
 import { GuardedGradioClient, type StreamListener } from "./gradioClient.ts";
-import { ModelAborted, ModelFailure, type OnProgress, reasonOf } from "./modelCall.ts";
+import { keyRefused, ModelAborted, ModelFailure, type OnProgress, oneLine, reasonOf } from "./modelCall.ts";
 
 export interface GradioCall {
   /** The app, with a trailing slash: `https://<node>/csm/`. */
@@ -24,46 +25,77 @@ export interface GradioArguments {
 }
 
 const CONNECT_TIMEOUT_MS = 30_000;
+/** Between two tries to join a queue that is full. */
+const FULL_QUEUE_MS = 500;
+const LONGEST_FULL_QUEUE_MS = 5000;
 const infoSchema = z.object({
   named_endpoints: z.record(z.string(), z.object({ parameters: z.array(z.object({ parameter_name: z.string() })) })),
 });
 /** The words of Gradio's own checks of sliders, choices and lengths. */
 const REFUSALS = /^Value[: ].*(is (greater|less) than|is not in the list|must be)/;
 
+/** What a function returned. */
+export interface GradioResult {
+  /** Files as `{ path, … }`. */
+  values: unknown[];
+  /** Where a file of that path can be fetched, with the API key. */
+  fileUrl(path: string): string;
+}
+
 /**
- * Calls a function of a Gradio app and waits for its result, however long it takes.
+ * Calls a function of a Gradio app and waits for its result, however long it takes. A queue that is full is waited for.
  *
  * Gradio cannot stop a function that runs: a cancel frees its place in the queue while it goes on. So a call
  * that is given up keeps listening until the run ends, for at most `settleMs`.
  *
- * @returns the values of the function; files as `{ path, … }`, see `gradioFileUrl`
  * @throws ModelFailure, ModelAborted
  */
-export async function callGradio(call: GradioCall): Promise<unknown[]> {
-  call.signal.throwIfAborted();
+export async function callGradio(call: GradioCall): Promise<GradioResult> {
+  const { signal, onProgress } = call;
+  signal.throwIfAborted();
+  for (let waitMs = FULL_QUEUE_MS; ; waitMs = Math.min(2 * waitMs, LONGEST_FULL_QUEUE_MS)) {
+    const result = await callOnce(call);
+    if (result !== undefined) return result;
+    onProgress?.(null, "waiting, the node's queue is full");
+    await delay(waitMs, undefined, { signal }).catch((error: unknown) => {
+      throw new ModelAborted(true, { cause: error });
+    });
+  }
+}
+
+/** @returns undefined when the node's queue was full */
+async function callOnce(call: GradioCall): Promise<GradioResult | undefined> {
   const client = await connect(call);
   const outcome = listen(client, call);
+  const abandon = () => client.close();
   try {
     const { parameters, files = {} } = call.arguments(await describe(client, call));
+    // An upload that nobody wants any more is not waited for.
+    call.signal.addEventListener("abort", abandon, { once: true });
     const uploaded = await upload(client, call, files);
+    call.signal.removeEventListener("abort", abandon);
     if (call.signal.aborted) throw new ModelAborted(true);
     const job = submit(client, call, { ...parameters, ...uploaded });
-    void reportLostCall(job, outcome);
+    void reportLostCall(job, client, outcome);
     outcome.cancelWith(async () => {
       // Only a call that the node has taken can be cancelled there.
       await job.wait_for_id();
       await job.cancel();
     });
-    return await outcome.result;
+    const values = await outcome.result;
+    return { values, fileUrl: (path) => client.fileUrl(path) };
+  } catch (error) {
+    if (error instanceof QueueFull) return undefined;
+    throw error;
   } finally {
+    call.signal.removeEventListener("abort", abandon);
     outcome.stop();
     client.close();
   }
 }
 
-/** Where a file that a function returned can be fetched, with the API key; built from its path, never from its `url`. */
-export function gradioFileUrl(appUrl: string, path: string): string {
-  return `${appUrl}gradio_api/file=${encodeURI(path)}`;
+class QueueFull extends Error {
+  override name = "QueueFull";
 }
 
 async function connect({ appUrl, apiKey, signal }: GradioCall): Promise<GuardedGradioClient> {
@@ -106,13 +138,19 @@ function submit(client: GuardedGradioClient, { endpoint }: GradioCall, parameter
 /** A failed upload is silent in the library, and the app then goes on without the file. */
 async function upload(
   client: GuardedGradioClient,
-  { appUrl }: GradioCall,
+  { appUrl, signal }: GradioCall,
   files: Record<string, File>,
 ): Promise<Record<string, object>> {
   const uploaded: Record<string, object> = {};
   for (const [name, file] of Object.entries(files)) {
-    const { error, files: [path] = [] } = await client.upload_files(appUrl.replace(/\/$/, ""), [file]);
-    if (path === undefined) throw transportFailure(`the node did not take ${file.name}`, error);
+    const sent = await client.upload_files(appUrl.replace(/\/$/, ""), [file]).catch((error: unknown) => {
+      throw signal.aborted ? new ModelAborted(true) : transportFailure(`${file.name} could not be sent`, error);
+    });
+    const { error, files: [path] = [] } = sent;
+    const status = Number(/^HTTP (\d+)/.exec(error ?? "")?.[1]);
+    if (status === 401) throw keyRefused(status);
+    if (status === 413) throw new ModelFailure("refused", `${file.name} is too large for the node`);
+    if (path === undefined) throw transportFailure(`the node did not take ${file.name}`, oneLine(error ?? "no reason"));
     uploaded[name] = { path, orig_name: file.name, meta: { _type: "gradio.FileData" } };
   }
   return uploaded;
@@ -178,19 +216,32 @@ function listen(client: GuardedGradioClient, { signal, settleMs, onProgress }: G
 }
 
 /** What goes wrong before there is an event stream, such as a full queue, is told by the call alone. */
-async function reportLostCall(job: AsyncIterable<{ type: string }>, { reject }: Outcome): Promise<void> {
+async function reportLostCall(
+  job: AsyncIterable<{ type: string }>,
+  client: GuardedGradioClient,
+  { reject }: Outcome,
+): Promise<void> {
   for await (const event of job) {
     if (event.type !== "status" || !("stage" in event) || event.stage !== "error") continue;
-    if ("original_msg" in event) continue;
     const message = "message" in event && typeof event.message === "string" ? event.message : "no reason given";
     // A failure that the stream told came first, and wins.
-    reject(new ModelFailure("transport", `the app did not take the call: ${message}`));
+    reject(refusalOf(client.joinStatus, message));
   }
 }
 
+/** @param status of the app's answer; undefined: the app did not answer */
+function refusalOf(status: number | undefined, message: string): Error {
+  const sentence = `the app did not take the call: ${oneLine(message)}`;
+  if (status === 503) return new QueueFull();
+  if (status === 401 || status === 403) return keyRefused(status);
+  return new ModelFailure(status === 400 || status === 413 || status === 422 ? "refused" : "transport", sentence);
+}
+
 function failureOf(error: string | null): ModelFailure {
-  if (error === null || error === "") return new ModelFailure("failed", "the model failed without a reason");
-  return new ModelFailure(REFUSALS.test(error) ? "refused" : "failed", error.trim());
+  // Gradio 4 puts what an app raised in quotes.
+  const text = (error ?? "").trim().replace(/^'([\s\S]*)'$/, "$1");
+  if (text === "") return new ModelFailure("failed", "the model failed without a reason");
+  return REFUSALS.test(text) ? new ModelFailure("refused", oneLine(text)) : new ModelFailure("failed", text);
 }
 
 function transportFailure(what: string, cause: unknown): ModelFailure {

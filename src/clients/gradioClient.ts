@@ -2,9 +2,11 @@ import { Client } from "@gradio/client";
 import { events } from "fetch-event-stream";
 import { z } from "zod";
 import { timeLimit } from "../timeLimit.ts";
+import { jsonOf, oneLine, reasonOf } from "./modelCall.ts";
+import { nodeFetch } from "./nodeFetch.ts";
 
 const HEARTBEAT_GRACE_MS = 60_000;
-/** Of every request but the event stream. */
+/** Of every request but the event stream and uploads, which take as long as the file is long. */
 const REQUEST_TIMEOUT_MS = 120_000;
 
 const completedSchema = z.object({ success: z.boolean(), output: z.looseObject({ error: z.string().nullish() }) });
@@ -37,58 +39,82 @@ export interface StreamListener {
 /**
  * `@gradio/client`, kept from what it does in trouble. It believes the server's own word for where the server
  * is, and would send the API key there: every request goes to the node's host or nowhere. It has no timeouts.
- * A stream that ends without `close_stream` would hang the call for ever: the stream is read here, and its
- * end is reported. One client serves one call.
+ * A stream that ends without `close_stream` would hang the call for ever, and what it makes of a cancel is an
+ * exception: the stream is read here, and the library hears nothing of it. One client serves one call.
  */
 export class GuardedGradioClient extends Client {
   listener: StreamListener | undefined;
+  /** How the app itself answered the last call: 503 says that its queue is full. Undefined: somebody else answered. */
+  joinStatus: number | undefined;
+  readonly #closed = new AbortController();
 
   override async fetch(input: string | URL | Request, init: RequestInit = {}): Promise<Response> {
     const request = new Request(input, init);
     this.#checkHost(request.url);
+    const { pathname } = new URL(request.url);
     const headers = new Headers(request.headers);
     for (const [name, value] of new Headers(this.options.headers ?? {})) headers.set(name, value);
-    const signal = timeLimit(REQUEST_TIMEOUT_MS, init.signal);
-    return await fetch(request, { headers, signal, redirect: "error" });
+    const life = this.#closed.signal;
+    const signal = pathname.endsWith("/upload") ? life : timeLimit(REQUEST_TIMEOUT_MS, life);
+    const response = await fetch(request, { headers, signal, redirect: "error" });
+    // The error page of a proxy in between is no word of the app.
+    const isApp = response.headers.get("content-type")?.startsWith("application/json") ?? false;
+    if (pathname.endsWith("/queue/join")) this.joinStatus = isApp ? response.status : undefined;
+    return response;
   }
 
+  /**
+   * An app that keeps session state announces `connect_heartbeat`, and the library opens that stream through here,
+   * too. Its end is how the app learns that a session is over, and may throw away what belongs to it. It is not
+   * opened: the files of a run are fetched after the run.
+   */
   override stream(url: URL): EventSource {
-    const source = new StreamSource(url.toString());
-    const controller = new AbortController();
-    this.abort_controller = controller;
-    source.onclose = () => controller.abort();
-    void this.#read(url, source, controller);
-    return source;
+    const isHeartbeat = url.pathname.includes("/heartbeat/");
+    if (!isHeartbeat) void this.#read(url);
+    return new SilentSource(url.toString());
   }
 
-  async #read(url: URL, source: StreamSource, controller: AbortController): Promise<void> {
+  /** Ends every request that is under way. */
+  override close(): void {
+    super.close();
+    this.#closed.abort();
+  }
+
+  /** Where a file that a function returned can be fetched: built from its path, never from its `url`. */
+  fileUrl(path: string): string {
+    const encoded = path.split("/").map(encodeURIComponent).join("/");
+    return `${this.app_reference.replace(/\/$/, "")}${this.api_prefix}/file=${encoded}`;
+  }
+
+  async #read(url: URL): Promise<void> {
+    const silent = new AbortController();
+    const signal = AbortSignal.any([silent.signal, this.#closed.signal]);
+    const silence = setTimeout(() => silent.abort(), HEARTBEAT_GRACE_MS);
     let closed = false;
     try {
       this.#checkHost(url.toString());
-      const headers = new Headers(this.options.headers ?? {});
-      const response = await fetch(url, { headers, signal: controller.signal, redirect: "error" });
-      if (!response.ok) throw new Error(`the event stream answered ${response.status}`);
-      const silence = setTimeout(() => controller.abort(), HEARTBEAT_GRACE_MS);
-      try {
-        for await (const { data } of events(response, controller.signal)) {
-          silence.refresh();
-          if (data === undefined) continue;
-          closed = this.#observe(data) || closed;
-          source.onmessage(new MessageEvent("message", { data }));
-        }
-      } finally {
-        clearTimeout(silence);
+      const key = new Headers(this.options.headers ?? {}).get("x-c3-api-key") ?? "";
+      const { ok, status, body } = await nodeFetch(url.toString(), key, { signal });
+      if (!ok) throw new Error(`the event stream answered ${status}`);
+      for await (const { data } of events(new Response(body), signal)) {
+        silence.refresh();
+        if (data !== undefined) closed = this.#observe(data) || closed;
+        if (closed) break;
       }
       if (!closed) this.listener?.broken("the event stream ended early");
     } catch (error) {
-      if (!closed) this.listener?.broken(error instanceof Error ? error.message : String(error));
+      const reason = silent.signal.aborted ? "the event stream fell silent" : reasonOf(error);
+      if (!closed && !this.#closed.signal.aborted) this.listener?.broken(reason);
+    } finally {
+      clearTimeout(silence);
     }
   }
 
   /** @returns whether this was the last message */
   #observe(data: string): boolean {
-    const message = messageSchema.parse(JSON.parse(data));
-    switch (message.msg) {
+    const message = messageSchema.safeParse(jsonOf(data)).data;
+    // Newer servers say more than this client knows.
+    switch (message?.msg) {
       case "estimation":
         this.listener?.queued(estimationSchema.safeParse(message).data?.rank ?? 0);
         break;
@@ -102,13 +128,14 @@ export class GuardedGradioClient extends Client {
         break;
       }
       case "process_completed": {
-        const { success, output } = completedSchema.parse(message);
-        const values = Array.isArray(output.data) ? output.data : [];
-        this.listener?.completed(values, success ? undefined : (output.error ?? null));
+        const { success = false, output = {} } = completedSchema.safeParse(message).data ?? {};
+        if (!success) this.listener?.completed([], output.error ?? null);
+        else if (Array.isArray(output.data)) this.listener?.completed(output.data, undefined);
+        else this.listener?.broken("the run was taken out of the node's queue");
         break;
       }
       case "unexpected_error":
-        this.listener?.broken(`the node says: ${String(message.message)}`);
+        this.listener?.broken(`the node says: ${oneLine(String(message.message))}`);
         break;
       case "close_stream":
         return true;
@@ -123,8 +150,8 @@ export class GuardedGradioClient extends Client {
   }
 }
 
-/** As much of an `EventSource` as the client uses. */
-class StreamSource extends EventTarget implements EventSource {
+/** What the library is given instead of an event stream: it is open, and says nothing. */
+class SilentSource extends EventTarget implements EventSource {
   readonly CONNECTING = 0;
   readonly OPEN = 1;
   readonly CLOSED = 2;
@@ -134,14 +161,11 @@ class StreamSource extends EventTarget implements EventSource {
   onerror: EventSource["onerror"] = () => {};
   onmessage: EventSource["onmessage"] = () => {};
   onopen: EventSource["onopen"] = () => {};
-  onclose: (() => void) | undefined;
 
   constructor(url: string) {
     super();
     this.url = url;
   }
 
-  close(): void {
-    this.onclose?.();
-  }
+  close(): void {}
 }

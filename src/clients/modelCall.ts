@@ -1,13 +1,15 @@
-/** What a call of a model came to, whatever the protocol. */
+/** What a call of a model came to, whatever the protocol. Only `broken` counts against the node. */
 export type ModelFailureKind =
   /** It was refused before it ran. */
   | "refused"
-  /** The model ran and failed. */
+  /** A living application said that it failed, in words of its own. They may tell that the node is broken. */
   | "failed"
+  /** The node cannot render, whoever asks. */
+  | "broken"
   /** The model could not be asked, or its answer was lost; asking again can help. */
   | "transport";
 
-/** A call that did not succeed; the message is a sentence for people. */
+/** A call that did not succeed. The message of `failed` is as the model gave it; the others are sentences for people. */
 export class ModelFailure extends Error {
   override name = "ModelFailure";
   readonly kind: ModelFailureKind;
@@ -15,6 +17,11 @@ export class ModelFailure extends Error {
     super(message, options);
     this.kind = kind;
   }
+}
+
+/** Every job would fail on a node that does not take the key. */
+export function keyRefused(status: number): ModelFailure {
+  return new ModelFailure("broken", `the node refused the API key (${status})`);
 }
 
 /** A call that was given up because its signal said so. */
@@ -36,4 +43,21 @@ export function reasonOf(error: unknown): string {
   if (error === undefined) return "no reason given";
   if (!(error instanceof Error)) return String(error);
   return error.cause instanceof Error && error.cause.message !== "" ? error.cause.message : error.message;
+}
+
+const LONGEST_SENTENCE = 300;
+
+/** What a server or model said, as it may be repeated: one line of bounded length. */
+export function oneLine(text: string): string {
+  const line = text.replaceAll(/\s+/g, " ").trim();
+  return line.length <= LONGEST_SENTENCE ? line : `${line.slice(0, LONGEST_SENTENCE - 1)}…`;
+}
+
+/** undefined when it is not JSON. */
+export function jsonOf(text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch {
+    return undefined;
+  }
 }

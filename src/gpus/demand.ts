@@ -1,7 +1,6 @@
 import type { JobSpec } from "../jobs/job.ts";
+import { spokenSeconds } from "../jobs/speechLength.ts";
 import type { ModelStep } from "../jobs/steps.ts";
-
-const CHARACTERS_PER_SECOND = 14;
 
 /** Jobs of one kind take about equally long, in relation to what they are expected to take. */
 export function kindOf(job: JobSpec): string {
@@ -31,7 +30,7 @@ export function expectedSeconds(steps: readonly ModelStep[], soundSeconds: numbe
     switch (step.model) {
       case "csm":
         // CSM speaks at about the speed of speech.
-        spoken = step.input.monologue.join(" ").length / CHARACTERS_PER_SECOND;
+        spoken = spokenSeconds(step.input.monologue.join(" "));
         total += 5 + spoken;
         break;
       case "whisper":

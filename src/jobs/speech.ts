@@ -1,5 +1,6 @@
 import { z } from "zod";
-import { decimal, httpUrl, integer, someText } from "./fields.ts";
+import { decimal, httpUrl, integer } from "./fields.ts";
+import { splitText } from "./speechItems.ts";
 
 /** The voices of the CSM model, in the API's words. */
 const voices = ["random", "conversational_a", "conversational_b", "clone"] as const;
@@ -28,17 +29,27 @@ export interface VoiceReference {
   text: string;
 }
 
-/** The original's estimate: speech runs at about 14 characters per second. */
-const CHARACTERS_PER_SECOND = 14;
+/** Of what the caller names; what is too long to be spoken at once is divided further. */
 const MAX_ITEMS = 200;
 /** The model refuses a temperature below this one, the original API does not. */
 const LOWEST_MODEL_TEMPERATURE = 0.1;
 
+/** What is not seen and not spoken makes the model babble: controls, marks of the writing direction, soft hyphens. */
+const unspoken =
+  /[\p{Cc}\u00ad\u061c\u180e\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb\ufffd]|\p{Cs}/gu;
+const words = /[\p{L}\p{N}]/u;
+
+/** Text with something in it to say. */
+const spokenText = z
+  .string()
+  .overwrite((text) => text.replaceAll(unspoken, (sign) => (/\p{Cc}|[\u2028\u2029]/u.test(sign) ? " " : "")))
+  .regex(words, { error: "must contain something to say: letters or figures" });
+
 /** The fields of everything that speaks. */
 export const speechFields = {
-  text: someText.optional().describe("What is spoken; split into sentences where the model would cut it off"),
+  text: spokenText.optional().describe("What is spoken; divided between sentences where the model would cut it off"),
   monologue: z
-    .array(someText)
+    .array(spokenText)
     .min(1, { error: "must not be empty" })
     .max(MAX_ITEMS)
     .optional()
@@ -48,7 +59,7 @@ export const speechFields = {
     .optional()
     .describe("`random` when left out; `random_voice` is an older name of it; `clone` needs a reference"),
   reference_audio_url: httpUrl.optional().describe("A recording of the voice to clone"),
-  reference_text: someText.optional().describe("What is said in the recording"),
+  reference_text: spokenText.optional().describe("What is said in the recording"),
   temperature: decimal(0, 2, 0.9),
   topk: integer(1, 100, 50),
   max_audio_length: integer(1000, 30_000, 10_000).describe("Milliseconds, of each item"),
@@ -110,7 +121,7 @@ export function toSpeech(body: SpeechBody & OlderNames, otherwise = ""): SpeechI
   const voice = voiceOf(body);
   const reference = voice === "clone" ? referenceOf(body) : undefined;
   return {
-    monologue: body.monologue ?? splitText(body.text ?? otherwise, body.max_audio_length),
+    monologue: itemsOf(body.monologue ?? [body.text ?? otherwise], body.max_audio_length),
     voice,
     ...(reference && { reference }),
     temperature: Math.max(body.temperature, LOWEST_MODEL_TEMPERATURE),
@@ -120,44 +131,7 @@ export function toSpeech(body: SpeechBody & OlderNames, otherwise = ""): SpeechI
   };
 }
 
-/**
- * The items that `text` is spoken in: itself when it can be spoken within `maxAudioLengthMs`, else its
- * sentences, so that the model does not cut it off; a sentence that is too long is split between words.
- */
-export function splitText(text: string, maxAudioLengthMs: number): string[] {
-  const whole = text.trim();
-  const limit = Math.floor((CHARACTERS_PER_SECOND * maxAudioLengthMs) / 1000);
-  if (whole.length <= limit) return [whole];
-  const sentences = Array.from(new Intl.Segmenter("en", { granularity: "sentence" }).segment(whole));
-  return sentences.flatMap(({ segment }) => splitWords(segment.trim(), limit)).filter((part) => part !== "");
-}
-
-function splitWords(sentence: string, limit: number): string[] {
-  if (sentence.length <= limit) return [sentence];
-  const parts: string[] = [];
-  let part = "";
-  for (const word of sentence.split(/\s+/).flatMap((whole) => cutWord(whole, limit))) {
-    if (part !== "" && part.length + 1 + word.length > limit) {
-      parts.push(part);
-      part = word;
-    } else {
-      part = part === "" ? word : `${part} ${word}`;
-    }
-  }
-  return [...parts, part];
-}
-
-/** In languages that are written without spaces, a "word" is a whole sentence of words. */
-function cutWord(text: string, limit: number): string[] {
-  if (text.length <= limit) return [text];
-  const pieces: string[] = [];
-  let piece = "";
-  for (const { segment } of new Intl.Segmenter(undefined, { granularity: "word" }).segment(text)) {
-    if (piece !== "" && piece.length + segment.length > limit) {
-      pieces.push(piece);
-      piece = "";
-    }
-    piece += segment;
-  }
-  return [...pieces, piece];
+/** What is to be spoken, in items that can each be spoken in time. Signs alone, such as an emoji, are not spoken. */
+function itemsOf(texts: readonly string[], maxAudioLengthMs: number): string[] {
+  return texts.flatMap((text) => splitText(text, maxAudioLengthMs)).filter((item) => words.test(item));
 }

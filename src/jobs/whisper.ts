@@ -1,5 +1,6 @@
 import { z } from "zod";
 import { httpUrl } from "./fields.ts";
+import { languageCodeOf, languageCodes } from "./languages.ts";
 import { type SubmissionDefaults, submissionFields } from "./submission.ts";
 
 const models = ["tiny", "base", "small", "medium", "large", "large-v2", "large-v3"] as const;
@@ -14,8 +15,6 @@ export interface WhisperInput {
   language: string;
 }
 
-const MAX_LANGUAGE_CHARS = 20;
-
 /** The body of `POST /whisper`, in, and `{ input, …common fields }`, out. */
 export function whisperSchema(options: SubmissionDefaults) {
   return z
@@ -26,10 +25,16 @@ export function whisperSchema(options: SubmissionDefaults) {
       task: z.enum(tasks).default("transcribe").describe("`translate`: into English"),
       language: z
         .string()
-        .trim()
-        .max(MAX_LANGUAGE_CHARS)
         .default("")
-        .describe("A code that the model knows, such as `en`; empty: it finds out"),
+        .transform((written, context) => {
+          const code = languageCodeOf(written);
+          if (code !== undefined) return code;
+          context.addIssue({ code: "custom", message: `must be a language of Whisper: ${languageCodes.join(", ")}` });
+          return z.NEVER;
+        })
+        .describe(
+          "What is spoken: `en`; also understood are `en-US`, `eng`, `English` and the like. Empty or `auto`: the model finds out",
+        ),
     })
     .transform((body) => {
       const { audio_url: audioUrl, model, task, language } = body;

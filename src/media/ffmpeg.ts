@@ -11,6 +11,13 @@ export interface MediaTools {
   probe(file: string, signal: AbortSignal): Promise<Probe | undefined>;
   /** The sound of any file as an MP3 at 44.1 kHz, cut off after `maxSeconds`. */
   toMp3(source: string, target: string, options: Mp3Options): Promise<void>;
+  /** Several MP3s of one kind, one after the other, with silence between them. */
+  joinMp3(sources: readonly string[], target: string, options: JoinOptions): Promise<void>;
+}
+
+export interface JoinOptions {
+  pauseMs: number;
+  signal: AbortSignal;
 }
 
 export interface Mp3Options {
@@ -102,6 +109,22 @@ export async function createMediaTools(paths: MediaPaths, env: NodeJS.ProcessEnv
         ...(mono ? ["-ac", "1"] : []),
       ];
       await run(ffmpeg, [...args, target], CONVERT_TIMEOUT_MS, signal);
+    },
+
+    async joinMp3(sources, target, { pauseMs, signal }) {
+      const inputs = sources.flatMap((source) => ["-i", source]);
+      const sounds = sources.map((_, index) => `[${index}:a]`);
+      const silences = pauseMs === 0 ? [] : sources.slice(1).map((_, index) => `[pause${index}]`);
+      const sequence = sounds.flatMap((sound, index) => [sound, ...silences.slice(index, index + 1)]);
+      const made = silences.map((silence) => `aevalsrc=0:d=${pauseMs / 1000}${silence}`);
+      const graph = [...made, `${sequence.join("")}concat=n=${sequence.length}:v=0:a=1[sound]`].join(";");
+      const output = ["-filter_complex", graph, "-map", "[sound]", "-codec:a", "libmp3lame", "-q:a", "2", target];
+      await run(
+        ffmpeg,
+        ["-nostdin", "-y", ...CONFINED, "-v", "error", ...inputs, ...output],
+        CONVERT_TIMEOUT_MS,
+        signal,
+      );
     },
   };
 }

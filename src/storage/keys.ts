@@ -18,6 +18,13 @@ export const keys = {
   resultFile: (jobId: string, name: string) => `results/${jobId}/${fileName(name)}`,
   /** A prepared input; removed when the job ends. */
   input: (jobId: string, name: string) => `inputs/${jobId}/${fileName(name)}`,
+  /** Some items of a speech that is made in parts, from `from` up to, but without, `to`; removed with the inputs. */
+  speechPart: (jobId: string, from: number, to: number) => `inputs/${jobId}/speech-${from}-${to}.mp3`,
+  /** Which items a key of `inputsOf` holds, if it holds any. */
+  speechPartOf(key: string): { from: number; to: number } | undefined {
+    const [, from, to] = /\/speech-(\d+)-(\d+)\.mp3$/.exec(key) ?? [];
+    return from === undefined || to === undefined ? undefined : { from: Number(from), to: Number(to) };
+  },
   /** The ledger of a job's webhook. */
   webhook: (jobId: string) => `webhooks/${fileName(jobId)}.json`,
   /** What an operator set for a pool. */

@@ -13,7 +13,7 @@ import { expectedSeconds, kindOf } from "../gpus/demand.ts";
 import type { Lease, LeaseLoss, LeaseOutcome, LeaseRequest } from "../gpus/types.ts";
 import { failureTypes } from "../jobs/failureTypes.ts";
 import type { JobEnding, JobResult, JobSpec, StoredFile } from "../jobs/job.ts";
-import { stepsOf } from "../jobs/steps.ts";
+import { type ModelStep, stepsOf } from "../jobs/steps.ts";
 import { timerMs } from "./alarm.ts";
 import { failureType, leftNodeIdle } from "./failures.ts";
 import type { JobRecord } from "./jobRecord.ts";
@@ -54,6 +54,13 @@ const ASK_AGAIN_JITTER_MS = 60_000;
 const REPORT_MS = 15_000;
 
 const signals = proxyLocalActivities<Activities>({ startToCloseTimeout: "5s" });
+
+/** What a healthy node answers, too: any caller could otherwise have nodes retired. */
+const notTheNode: ReadonlySet<string> = new Set([
+  failureTypes.modelRefused,
+  failureTypes.modelFailed,
+  failureTypes.workerFailed,
+]);
 
 export function createGpuClaim({ job, gpuType, settings, record, end }: ClaimOptions): GpuClaim {
   const steps = stepsOf(job);
@@ -148,7 +155,7 @@ export function createGpuClaim({ job, gpuType, settings, record, end }: ClaimOpt
       return { result };
     } catch (error) {
       const endedFromOutside = record.ending !== undefined && (!node.busy || leftNodeIdle(error));
-      if (endedFromOutside || failureType(error) === failureTypes.modelRefused) outcome = "clean";
+      if (endedFromOutside || notTheNode.has(failureType(error) ?? "")) outcome = "clean";
       if (loss !== undefined && record.ending === undefined) return { loss };
       throw error;
     } finally {
@@ -193,20 +200,30 @@ export function createGpuClaim({ job, gpuType, settings, record, end }: ClaimOpt
       retry: { initialInterval: "500ms", maximumInterval: "15s" },
       summary: "copy the result into the object store",
     });
-    for (const step of steps.slice(done.length)) {
+    const runStep = async (step: ModelStep): Promise<Done> => {
       const { runModel } = proxyActivities<Activities>({
         ...withinMaxTime,
         taskQueue: taskQueues.gpu,
         retry: { initialInterval: "1s", maximumInterval: "10s", maximumAttempts: 3 },
         summary: `run ${step.model} on ${lease.node}`,
       });
-      if (done.length > 0) record.update({ stage: "rendering" }, `rendering, ${step.model}`);
       node.busy = true;
       const run = await runModel({ job, step, inputs: [...inputs, ...done.flatMap(soundOf)], lease });
       node.busy = false;
       if (run.files.length > 0) record.update({ stage: "uploading" }, "uploading the result");
       const { files } = run.files.length > 0 ? await uploadResult({ job, lease, files: run.files }) : { files: [] };
-      done.push({ files: run.text === undefined ? files : [run.text.file, ...files], text: run.text });
+      const stored = [...files, ...(run.stored ?? [])];
+      return { files: run.text === undefined ? stored : [run.text.file, ...stored], text: run.text };
+    };
+    for (const step of steps.slice(done.length)) {
+      if (done.length > 0) record.update({ stage: "rendering" }, `rendering, ${step.model}`);
+      try {
+        done.push(await runStep(step));
+      } catch (error) {
+        if (failureType(error) !== failureTypes.resultLost) throw error;
+        record.update({ stage: "rendering" }, "rendering again, the result was lost");
+        done.push(await runStep(step));
+      }
     }
     const last = done.at(-1);
     return {

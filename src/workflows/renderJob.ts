@@ -5,6 +5,7 @@ import {
   CancelledFailure,
   condition,
   log,
+  patched,
   proxyActivities,
   proxyLocalActivities,
   setHandler,
@@ -15,6 +16,7 @@ import type { PreparedInput } from "../activities/types.ts";
 import { inputsOf } from "../jobs/inputs.ts";
 import type { JobEnding, JobResult, JobSpec, JobView } from "../jobs/job.ts";
 import type { EndRequest, FinalState } from "../jobs/states.ts";
+import { stepsOf } from "../jobs/steps.ts";
 import type { JobOutcome } from "../jobs/webhook.ts";
 import { timerMs } from "./alarm.ts";
 import { failureSentence } from "./failures.ts";
@@ -162,12 +164,19 @@ async function tell(job: JobSpec, ending: JobEnding, result: JobResult | undefin
 
 /** Whatever comes of it, the job has ended as it did. */
 async function tidy(job: JobSpec): Promise<void> {
-  if (inputsOf(job).length === 0) return;
+  // Jobs that were accepted before speech was made in parts have left none.
+  const madeInParts = speaksInParts(job) && patched("speech-in-parts");
+  if (inputsOf(job).length === 0 && !madeInParts) return;
   try {
     await removeInputs({ jobId: job.id });
   } catch (error) {
     log.warn("inputs could not be removed", { jobId: job.id, error: failureSentence(error) });
   }
+}
+
+/** A speech of more than one item may have been stored in parts, before it was joined. */
+function speaksInParts(job: JobSpec): boolean {
+  return stepsOf(job).some((step) => step.model === "csm" && step.input.monologue.length > 1);
 }
 
 /**

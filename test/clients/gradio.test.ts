@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { createComput3 } from "../../src/clients/comput3.ts";
-import { callGradio, type GradioArguments, type GradioCall, gradioFileUrl } from "../../src/clients/gradio.ts";
+import { callGradio, type GradioArguments, type GradioCall } from "../../src/clients/gradio.ts";
 import { ModelAborted, ModelFailure } from "../../src/clients/modelCall.ts";
 import { type Simulator, startSimulator } from "../../src/simulator/simulator.ts";
 import { eventually } from "../support/eventually.ts";
@@ -66,9 +66,9 @@ describe("callGradio", () => {
 
   it("returns what the function made, from where it can be fetched, with progress on the way", async () => {
     const seen: string[] = [];
-    const [file] = (await call({ onProgress: (_, detail) => seen.push(detail) })) as { path: string }[];
-    const url = gradioFileUrl(`${simulator.url}/nodes/${node}/csm/`, file!.path);
-    const answer = await fetch(url, { headers: { "X-C3-API-KEY": simulator.apiKey } });
+    const { values, fileUrl } = await call({ onProgress: (_, detail) => seen.push(detail) });
+    const [file] = values as { path: string }[];
+    const answer = await fetch(fileUrl(file!.path), { headers: { "X-C3-API-KEY": simulator.apiKey } });
     assert.equal(answer.headers.get("content-type"), "audio/mpeg");
     assert.ok(seen.includes("running"), seen.join(", "));
   });
@@ -83,7 +83,6 @@ describe("callGradio", () => {
 
   for (const [what, action, path] of [
     ["an upload that the node refuses", "status", "/upload"],
-    ["a full queue", "status", "/queue/join"],
     ["an HTML page instead of an answer", "html_error", "/queue/join"],
     ["an event stream that is refused", "status", "/queue/data"],
     ["a stream that ends early", "end_stream_early", undefined],

@@ -1,7 +1,8 @@
 import assert from "node:assert/strict";
 import fc from "fast-check";
 import { csmSchema } from "../../src/jobs/csm.ts";
-import { splitText } from "../../src/jobs/speech.ts";
+import { splitText } from "../../src/jobs/speechItems.ts";
+import { spokenSeconds } from "../../src/jobs/speechLength.ts";
 
 const schema = csmSchema({ maxTimeSeconds: 1200, completeInSeconds: 3600, maxTextChars: 20_000 });
 const inputOf = (body: unknown) => schema.parse(body).input;
@@ -60,6 +61,32 @@ describe("the body of POST /csm", () => {
   });
 });
 
+describe("what there is to say", () => {
+  const zeroWidth = "\u200b\ufeff\u2060\u200d";
+  for (const [what, text] of [
+    ["zero-width characters", zeroWidth],
+    ["punctuation", "... !!! ???"],
+    ["an emoji", "🙂"],
+    ["blanks and controls", " \u0007\u202e\t"],
+  ] as const) {
+    it(`is refused when it is ${what}`, () => {
+      assert.deepEqual(fieldsOf({ text }), ["text"]);
+      assert.deepEqual(fieldsOf({ monologue: ["Hello.", text] }), ["monologue.1"]);
+    });
+  }
+
+  it("loses what is not spoken", () => {
+    assert.deepEqual(inputOf({ text: "He\u00adllo\u200b\u0000 \u202eworld\ud800." }).monologue, ["Hello  world."]);
+    assert.deepEqual(inputOf({ monologue: ["🙂 Hello.", "می‌خواهم"] }).monologue, ["🙂 Hello.", "می‌خواهم"]);
+  });
+
+  it("is divided further where an item of a monologue is too long to be said in time", () => {
+    const { monologue } = inputOf({ monologue: ["Short.", "word ".repeat(60)] });
+    assert.equal(monologue[0], "Short.");
+    assert.ok(monologue.length > 2 && monologue.every((item) => spokenSeconds(item) <= 10));
+  });
+});
+
 describe("splitText", () => {
   it("leaves a text that can be spoken in time as it is", () => {
     assert.deepEqual(splitText("One. Two.", 1000), ["One. Two."]);
@@ -99,11 +126,57 @@ describe("splitText", () => {
     assert.ok(parts.length > 1 && parts.every((part) => part.length <= 14), parts.join("|"));
   });
 
-  it("leaves a word that is too long as it is", () => {
-    assert.deepEqual(splitText("A Donaudampfschifffahrtsgesellschaft sails.", 1000), [
-      "A",
-      "Donaudampfschifffahrtsgesellschaft",
-      "sails.",
-    ]);
+  const long = { maxMs: 10_000, limit: 10 };
+  const cases: [what: string, text: string, maxMs: number, expected: string[] | RegExp][] = [
+    [
+      "abbreviations and initials stay with what they belong to",
+      "Dr. Smith met J. R. R. Tolkien. They had tea with Mrs. Jones on Main St. in Oxford.",
+      4000,
+      ["Dr. Smith met J. R. R. Tolkien.", "They had tea with Mrs. Jones on Main St. in Oxford."],
+    ],
+    [
+      "the numbers of a list stay with its items",
+      "1. Buy some milk. 2. Go home. 3. Drink it.",
+      1600,
+      ["1. Buy some milk.", "2. Go home.", "3. Drink it."],
+    ],
+    [
+      "a word that cannot be said in time is cut",
+      "A Donaudampfschifffahrtsgesellschaft sails.",
+      1000,
+      ["A Donaudampfsc", "hifffahrtsge", "sellschaft", "sails."],
+    ],
+    [
+      "a sentence is cut between its clauses first",
+      "We sailed, we swam, and we slept.",
+      1500,
+      /^We sailed, we swam,\|/,
+    ],
+    ["a thousand letters without a blank are cut", "a".repeat(1000), long.maxMs, /^a{125}\|/],
+    ["Chinese is cut by what can be said of it", "今天天气很好我们去公园散步".repeat(20), long.maxMs, /^.{40,50}\|/u],
+    ["Thai, too", "วันนี้อากาศดีมากเราไปเดินเล่นกันเถอะ".repeat(20), long.maxMs, /^.{80,100}\|/u],
+    ["figures take longer than letters", "1234567890 ".repeat(30), long.maxMs, /^[0-9 ]{30,54}\|/],
+  ];
+  for (const [what, text, maxMs, expected] of cases) {
+    it(`makes items that can be said in time: ${what}`, () => {
+      const items = splitText(text, maxMs);
+      if (expected instanceof RegExp) assert.match(items.join("|"), expected);
+      else assert.deepEqual(items, expected);
+      assert.ok(
+        items.every((item) => spokenSeconds(item) <= maxMs / 1000),
+        items.join("|"),
+      );
+      assert.equal(items.join("").replaceAll(/\s/g, ""), text.replaceAll(/\s/g, ""));
+    });
+  }
+
+  it("joins thousands of short sentences to few items of equal length", () => {
+    for (const sentence of ["No. ", "Yes! ", "One two. ", "是。"]) {
+      const text = sentence.repeat(Math.floor(20_000 / sentence.length));
+      const items = splitText(text, 10_000);
+      const seconds = items.map(spokenSeconds);
+      assert.ok(items.length <= 1.1 * Math.ceil(spokenSeconds(text) / 10), `${items.length} items`);
+      assert.ok(Math.min(...seconds) > 0.4 * Math.max(...seconds), `${Math.min(...seconds)} s`);
+    }
   });
 });

@@ -60,7 +60,7 @@ describe("the body of POST /portrait", () => {
     });
     const settings = { temperature: "0", topk: 7.9, max_audio_length: 30_000, pause_duration: 0 };
     assert.deepEqual(speechOf({ monologue: ["One.", " Two. "], voice: "conversational_b", ...settings }), {
-      monologue: ["One.", " Two. "],
+      monologue: ["One.", "Two."],
       voice: "conversational_b",
       temperature: 0.1,
       topk: 7,

@@ -107,11 +107,24 @@ describe("GPUs", () => {
     assert.match(error ?? "", /^the GPU was lost: node .* (is gone|does not answer)/);
   });
 
-  it("are retired after the model failed on them, and kept when it refused the input", async () => {
+  it("are kept although jobs fail on them, by what the model says", async () => {
     await start();
-    stack.simulator.fault({ service: "csm", action: "render_error", times: 1 });
-    const failed = await stack.submit();
-    assert.match((await stack.untilState(failed, "failed")).error ?? "", /^Generation failed/);
+    for (const text of ["One.", "Two.", "Three."]) {
+      stack.simulator.fault({ service: "csm", action: "render_error", times: 1 });
+      assert.match(
+        (await stack.untilState(await stack.submit({ text }), "failed")).error ?? "",
+        /Generation failed|fault/,
+      );
+    }
+    const served = await stack.view(await succeed("The next one."));
+    assert.deepEqual([served.attempts, stack.simulator.instances().length], [1, 1]);
+  });
+
+  it("are retired when they refuse their key", async () => {
+    await start();
+    stack.simulator.fault({ service: "csm", action: "status", path: "/config", status: 401, times: 1 });
+    const { error } = await stack.untilState(await stack.submit(), "failed");
+    assert.equal(error, "the node refused the API key (401)");
     await eventually("the instance is retired", () => running().length === 0);
   });
 

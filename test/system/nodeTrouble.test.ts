@@ -48,13 +48,17 @@ describe("trouble with a node", () => {
     });
   }
 
-  it("a result that is not there: the job fails and says so", async () => {
-    const { id } = await renderWith("Lost.", { action: "status", path: FILE, status: 404 });
-    assert.equal((await stack.untilState(id, "failed")).error, "the node answered 404 for the result");
-    assert.deepEqual((await stack.get(`/result/${id}`)).body, {
-      id,
-      status: "failed",
-      error: "the node answered 404 for the result",
-    });
+  it("a result that is not there: it is made once more", async () => {
+    const { id, renders } = await renderWith("Made again.", { action: "status", path: FILE, status: 403, times: 1 });
+    assert.equal((await stack.untilState(id, "success")).attempts, 1);
+    assert.equal(renders(), 2);
+  });
+
+  it("a result that is not there again: the job fails and says so", async () => {
+    const { id, renders } = await renderWith("Lost.", { action: "status", path: FILE, status: 404 });
+    const error = "the node answered 404 for the result";
+    assert.equal((await stack.untilState(id, "failed")).error, error);
+    assert.deepEqual((await stack.get(`/result/${id}`)).body, { id, status: "failed", error });
+    assert.equal(renders(), 2);
   });
 });

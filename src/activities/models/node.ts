@@ -2,7 +2,8 @@ import { createWriteStream, openAsBlob } from "node:fs";
 import { join } from "node:path";
 import { pipeline } from "node:stream/promises";
 import { setTimeout as delay } from "node:timers/promises";
-import { ModelFailure } from "../../clients/modelCall.ts";
+import { keyRefused, ModelFailure } from "../../clients/modelCall.ts";
+import { nodeFetch } from "../../clients/nodeFetch.ts";
 import type { InputName } from "../../jobs/inputs.ts";
 import { timeLimit } from "../../timeLimit.ts";
 import { whileStoreIsAway } from "../patience.ts";
@@ -21,16 +22,15 @@ export async function untilAppAnswers(url: string, { deps, report, signal }: Mod
   const { apiKey = "" } = deps.config.comput3;
   const deadline = performance.now() + APP_START_MS;
   for (;;) {
-    const answer = await fetch(url, {
-      headers: { "X-C3-API-KEY": apiKey },
-      redirect: "error",
-      signal: timeLimit(APP_CHECK_TIMEOUT_MS, signal),
-    }).catch((error: unknown) => error);
+    const answer = await nodeFetch(url, apiKey, { signal: timeLimit(APP_CHECK_TIMEOUT_MS, signal) }).catch(() => ({
+      ok: false,
+      status: undefined,
+      body: null,
+    }));
     signal.throwIfAborted();
-    if (answer instanceof Response) {
-      await answer.body?.cancel();
-      if (answer.ok) return;
-    }
+    await answer.body?.cancel();
+    if (answer.ok) return;
+    if (answer.status === 401 || answer.status === 403) throw keyRefused(answer.status);
     if (performance.now() > deadline) throw new ModelFailure("transport", "the app on the node did not start");
     report({ progress: null, detail: "waiting for the app on the node" });
     await delay(APP_CHECK_MS, undefined, { signal });

@@ -1,7 +1,8 @@
-import { ApplicationFailure } from "@temporalio/activity";
+import { log } from "@temporalio/activity";
 import { z } from "zod";
-import { callGradio, type GradioArguments, gradioFileUrl } from "../../clients/gradio.ts";
-import { failureTypes } from "../../jobs/failureTypes.ts";
+import { callGradio, type GradioArguments } from "../../clients/gradio.ts";
+import { ModelFailure } from "../../clients/modelCall.ts";
+import { canBeAligned } from "../../jobs/languages.ts";
 import type { WhisperInput } from "../../jobs/whisper.ts";
 import { contentTypeOf } from "../../storage/contentTypes.ts";
 import { keys } from "../../storage/keys.ts";
@@ -19,37 +20,57 @@ const formats = ["json", "srt", "vtt", "tsv", "html"];
 const fileSchema = z.object({ path: z.string().min(1), orig_name: z.string().nullish() });
 const outputSchema = z.tuple([z.string(), z.array(fileSchema).nullable()]).rest(z.unknown());
 
+/** What the app answers where it has no model to align words with sound: what was heard is lost with it. */
+const NOT_ALIGNED = /No default align-model/i;
+
 /** Transcribes or translates a recording with the WhisperX app of the node. */
 export async function runWhisper(run: ModelRun, input: WhisperInput): Promise<RunResult> {
   const { job, lease, deps, report, signal } = run;
   const appUrl = `${lease.nodeUrl}/whisper/`;
   await untilAppAnswers(`${appUrl}config`, run);
-  const output = await withInputFiles(run, ["audio"], ({ audio }) =>
-    callGradio({
-      appUrl,
-      apiKey: deps.config.comput3.apiKey ?? "",
-      endpoint: ENDPOINT,
-      arguments: (accepted) => argumentsOf(input, audio?.file, accepted),
-      onProgress: (progress, detail) => report({ progress, detail }),
-      signal,
-      settleMs: deps.config.gpu.cancelSettleMs,
-    }),
-  );
-  const [transcript, files] = parse(output);
+  const { transcript, files } = await withInputFiles(run, ["audio"], async ({ audio }) => {
+    const transcribe = async (align: boolean) => {
+      const { values, fileUrl } = await callGradio({
+        appUrl,
+        apiKey: deps.config.comput3.apiKey ?? "",
+        endpoint: ENDPOINT,
+        arguments: (accepted) => argumentsOf({ ...input, align }, audio?.file, accepted),
+        onProgress: (progress, detail) => report({ progress, detail }),
+        signal,
+        settleMs: deps.config.gpu.cancelSettleMs,
+      });
+      return parse(values, fileUrl);
+    };
+    if (!canAlign(input)) return await transcribe(false);
+    return await transcribe(true).catch(async (error: unknown) => {
+      if (!(error instanceof ModelFailure && NOT_ALIGNED.test(error.message))) throw error;
+      log.info("transcribing again, without times of words", { jobId: job.id, reason: error.message });
+      return await transcribe(false);
+    });
+  });
   return {
     text: await storeText(deps, job.id, transcript, signal),
-    files: files.flatMap(({ path, orig_name: name }): RemoteFile[] => {
-      const extension = (name ?? path).split(".").at(-1)?.toLowerCase() ?? "";
+    files: files.flatMap(({ name, url }): RemoteFile[] => {
+      const extension = name.split(".").at(-1)?.toLowerCase() ?? "";
       if (!formats.includes(extension)) return [];
       const key = keys.resultFile(job.id, `transcript.${extension}`);
-      return [{ key, url: gradioFileUrl(appUrl, path), mimeType: contentTypeOf(key) }];
+      return [{ key, url, mimeType: contentTypeOf(key) }];
     }),
   };
 }
 
+/** The words of a translation are not those that were spoken. An unknown language may turn out to be any. */
+function canAlign({ task, language }: WhisperInput): boolean {
+  return task === "transcribe" && (language === "" || canBeAligned(language));
+}
+
 /** What the app has a parameter for; it would refuse anything else. */
-function argumentsOf(input: WhisperInput, audio: File | undefined, accepted: ReadonlySet<string>): GradioArguments {
-  const { model, task, language } = input;
+function argumentsOf(
+  input: WhisperInput & { align: boolean },
+  audio: File | undefined,
+  accepted: ReadonlySet<string>,
+): GradioArguments {
+  const { model, task, language, align } = input;
   const wanted: Record<string, unknown> = {
     model,
     task,
@@ -59,28 +80,29 @@ function argumentsOf(input: WhisperInput, audio: File | undefined, accepted: Rea
     compute_type: "float16",
     batch_size: 16,
     vad_method: "pyannote",
-    word_timestamps: true,
+    no_align: !align,
+    word_timestamps: align,
     segment_resolution: "sentence",
   };
   const parameters = Object.fromEntries(Object.entries(wanted).filter(([name]) => accepted.has(name)));
   const fileParameter = FILE_PARAMETERS.find((name) => accepted.has(name));
   if (fileParameter === undefined || audio === undefined) {
-    throw ApplicationFailure.nonRetryable("the transcription app takes no file", failureTypes.modelFailed);
+    throw new ModelFailure("broken", "the transcription app of the node takes no file");
   }
   return { parameters, files: { [fileParameter]: audio } };
 }
 
 /** The app reports its failures as results. */
-function parse(output: unknown[]) {
-  const parsed = outputSchema.safeParse(output);
-  if (!parsed.success) {
-    throw ApplicationFailure.nonRetryable("the model ended without a transcript", failureTypes.modelFailed);
-  }
-  const [text, files] = parsed.data;
+function parse(values: unknown[], fileUrl: (path: string) => string) {
+  const parsed = outputSchema.safeParse(values);
+  if (!parsed.success) throw new ModelFailure("failed", "the model ended without a transcript");
+  const [text, made] = parsed.data;
   const transcript = text.trim();
-  if (/^Error:/i.test(transcript) && (files ?? []).length === 0) {
-    const reason = transcript.slice("Error:".length).trim().split("\n")[0];
-    throw ApplicationFailure.nonRetryable(`the transcription failed: ${reason}`, failureTypes.modelFailed);
+  if (/^Error:/i.test(transcript) && (made ?? []).length === 0) {
+    throw new ModelFailure("failed", transcript.slice("Error:".length).trim());
   }
-  return [transcript, files ?? []] as const;
+  return {
+    transcript,
+    files: (made ?? []).map(({ path, orig_name: name }) => ({ name: name ?? path, url: fileUrl(path) })),
+  };
 }
