@@ -174,6 +174,7 @@ function toConfig(env: Environment): Config {
       speed: env.SIM_SPEED,
       ratePerHour: env.SIM_RATE_PER_HOUR,
       comfyuiVersion: env.SIM_COMFYUI_VERSION,
+      gradioVersion: env.SIM_GRADIO_VERSION,
     },
     embedded: {
       dataDir: env.C3_RENDER_DATA_DIR,

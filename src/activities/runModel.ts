@@ -1,6 +1,6 @@
 import { ApplicationFailure, activityInfo, cancellationSignal, log } from "@temporalio/activity";
 import { CancelledFailure } from "@temporalio/common";
-import { ModelAborted, ModelFailure, type ModelFailureKind, oneLine } from "../clients/modelCall.ts";
+import { ModelAborted, ModelFailure, type ModelFailureKind } from "../clients/modelCall.ts";
 import type { Lease } from "../gpus/types.ts";
 import { failureTypes } from "../jobs/failureTypes.ts";
 import type { JobSpec } from "../jobs/job.ts";
@@ -9,6 +9,7 @@ import type { ActivityDeps } from "./deps.ts";
 import { withHeartbeats } from "./heartbeats.ts";
 import { runAnalyze } from "./models/analyze.ts";
 import { runCsm } from "./models/csm.ts";
+import { explain } from "./models/knownFailures.ts";
 import { runPortrait } from "./models/portrait.ts";
 import { runWhisper } from "./models/whisper.ts";
 import type { PreparedInput, RunCancelled, RunProgress, RunResult } from "./types.ts";
@@ -57,7 +58,7 @@ export function createRunModel(deps: ActivityDeps) {
           dispatch({ ...input, deps, attemptName, report, signal }, step),
         );
       } catch (error) {
-        throw toFailure(error, signal);
+        throw toFailure(error, step.model, signal);
       }
     },
   };
@@ -78,10 +79,13 @@ function dispatch(run: ModelRun, step: ModelStep): Promise<RunResult> {
   }
 }
 
-function toFailure(error: unknown, signal: AbortSignal): unknown {
+function toFailure(error: unknown, model: ModelStep["model"], signal: AbortSignal): unknown {
   if (error instanceof ModelFailure) {
-    log.warn("the run failed", { kind: error.kind, error: error.message });
-    return failures[error.kind](oneLine(error.message));
+    const { kind, message } = error;
+    log.warn("the run failed", { model, kind, error: message });
+    if (kind !== "failed") return failures[kind](message);
+    const { sentence, nodeBroken } = explain(model, message);
+    return failures[nodeBroken ? "broken" : "failed"](sentence);
   }
   if (error instanceof ModelAborted || signal.aborted) {
     // Given up before the node was asked for anything, unless the client says otherwise.

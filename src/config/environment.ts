@@ -169,6 +169,7 @@ export const environmentSchema = z.object({
   SIM_SPEED: seconds.default(1),
   SIM_RATE_PER_HOUR: seconds.default(0.5),
   SIM_COMFYUI_VERSION: z.enum(["0.3.33", "0.3.49", "0.3.64", "latest"]).default("0.3.64"),
+  SIM_GRADIO_VERSION: z.enum(["4.44", "5.50", "6.31"]).default("6.31"),
   C3_RENDER_URL: url.default("http://127.0.0.1:5000"),
   C3_RENDER_DATA_DIR: text.default("./.c3-render"),
   TEMPORAL_CLI_PATH: text.optional(),

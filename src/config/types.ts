@@ -213,6 +213,7 @@ export interface SimulatorConfig {
   speed: number;
   ratePerHour: number;
   comfyuiVersion: "0.3.33" | "0.3.49" | "0.3.64" | "latest";
+  gradioVersion: "4.44" | "5.50" | "6.31";
 }
 
 /** The stack that `npm start` and `npm run demo` bring up. */

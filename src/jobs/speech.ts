@@ -53,13 +53,19 @@ export const speechFields = {
     .min(1, { error: "must not be empty" })
     .max(MAX_ITEMS)
     .optional()
-    .describe("What is spoken, item by item; instead of `text`"),
+    .describe(
+      "What is spoken, item by item; instead of `text`. An item that takes longer than `max_audio_length` is divided",
+    ),
   voice: z
     .enum([...voices, "random_voice"])
     .optional()
-    .describe("`random` when left out; `random_voice` is an older name of it; `clone` needs a reference"),
-  reference_audio_url: httpUrl.optional().describe("A recording of the voice to clone"),
-  reference_text: spokenText.optional().describe("What is said in the recording"),
+    .describe(
+      "`random` when left out; `random_voice` is an older name of it; `clone` needs a reference. A speech of more than about two minutes is never spoken by a random voice, but by a built-in one",
+    ),
+  reference_audio_url: httpUrl
+    .optional()
+    .describe("A recording of the voice to clone, of which the first 30 s of speech are used"),
+  reference_text: spokenText.optional().describe("What is said in all of the recording"),
   temperature: decimal(0, 2, 0.9),
   topk: integer(1, 100, 50),
   max_audio_length: integer(1000, 30_000, 10_000).describe("Milliseconds, of each item"),

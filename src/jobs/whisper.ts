@@ -21,7 +21,10 @@ export function whisperSchema(options: SubmissionDefaults) {
     .object({
       ...submissionFields(options),
       audio_url: httpUrl.describe("A recording, or a video, whose sound is used"),
-      model: z.enum(models).default("medium"),
+      model: z
+        .enum(models)
+        .default("medium")
+        .describe("`base`, `large` and `large-v3` are downloaded at their first use on a GPU, within `max_time`"),
       task: z.enum(tasks).default("transcribe").describe("`translate`: into English"),
       language: z
         .string()

@@ -5,6 +5,7 @@ import { basename, dirname, extname, join, relative, resolve, sep } from "node:p
 import { Readable } from "node:stream";
 import type { Context } from "hono";
 import type { SimulatorEnv } from "./env.ts";
+import { rangeOf } from "./range.ts";
 
 export type ComfyFiles = ReturnType<typeof createComfyFiles>;
 
@@ -96,13 +97,4 @@ function sendFile(c: Context, path: string, size: number): Response {
   const status = header === undefined ? 200 : 206;
   if (c.req.method === "HEAD") return c.body(null, status, headers);
   return c.body(Readable.toWeb(createReadStream(path, range)), status, headers);
-}
-
-/** The first and the last byte that are asked for; undefined when the file has none of them. */
-function rangeOf(header: string, size: number): { start: number; end: number } | undefined {
-  const [, from = "", to = ""] = /^bytes=(\d*)-(\d*)$/.exec(header) ?? [];
-  if (from === "" && to === "") return undefined;
-  const start = from === "" ? Math.max(size - Number(to), 0) : Number(from);
-  const end = from === "" || to === "" ? size - 1 : Math.min(Number(to), size - 1);
-  return start <= end ? { start, end } : undefined;
 }

@@ -3,11 +3,12 @@ import { existsSync } from "node:fs";
 import { stat, writeFile } from "node:fs/promises";
 import { basename, join } from "node:path";
 import { z } from "zod";
-import { type GradioApp, GradioError, type MadeFile, type Run } from "./gradio.ts";
+import { builtInPrompt, soundTokens, textTokens, windowComplaint } from "./csmWindow.ts";
+import { type GradioApp, GradioError, type MadeFile, type Run } from "./gradioApp.ts";
 import type { Journal, Render } from "./journal.ts";
 import { type Media, type Pcm, SAMPLE_RATE } from "./media.ts";
 import { pitchOf } from "./pitch.ts";
-import type { FliteVoice, Speech } from "./speech.ts";
+import { concatenate, type FliteVoice, type Speech } from "./speech.ts";
 import { type Pace, takeTime } from "./timing.ts";
 
 export interface CsmOptions extends Pace {
@@ -25,13 +26,16 @@ const ranges: Record<string, [number, number]> = {
   pause_duration: [0, 1000],
 };
 
+const voices = z.enum(["random_voice", "conversational_a", "conversational_b", "upload_voice"]);
 const argumentsSchema = z.object({
-  speaker_voice: z.enum(["random_voice", "conversational_a", "conversational_b", "upload_voice"]),
+  speaker_voice: voices,
+  speaker_text: z.string().nullable(),
   speaker_audio: z.string().nullable(),
   monologue_json: z.string(),
   max_audio_length: z.number(),
   pause_duration: z.number(),
 });
+type Arguments = z.infer<typeof argumentsSchema>;
 
 /** The model speaks about twice as fast as a person. */
 const SECONDS_PER_SOUND_SECOND = 0.5;
@@ -52,6 +56,14 @@ export function createCsmApp(options: CsmOptions): GradioApp {
     return { voice: nearest, factor: pitch === undefined ? 1 : pitch / pitches[nearest] };
   }
 
+  /** How much of the window the voice takes. */
+  async function promptOf({ speaker_voice, speaker_audio, speaker_text }: Arguments): Promise<number> {
+    if (speaker_voice === "random_voice") return 0;
+    if (speaker_voice !== "upload_voice") return builtInPrompt();
+    if (speaker_audio === null) return 0;
+    return soundTokens(await media.duration(speaker_audio)) + textTokens(speaker_text ?? "");
+  }
+
   async function render(run: Run, journalled: Render): Promise<MadeFile> {
     const startedAt = performance.now();
     const args = argumentsSchema.parse(run.arguments);
@@ -62,16 +74,22 @@ export function createCsmApp(options: CsmOptions): GradioApp {
     if (!existsSync(file)) await make(file, items, args, run);
     // At 64 kbit/s a second of sound is 8,000 bytes.
     await takeTime(options, startedAt, ((await stat(file)).size / 8000) * SECONDS_PER_SOUND_SECOND);
-    return { file, mimeType: "audio/mpeg" };
+    return { file };
   }
 
-  async function make(file: string, items: string[], args: z.infer<typeof argumentsSchema>, run: Run): Promise<void> {
+  async function make(file: string, items: string[], args: Arguments, run: Run): Promise<void> {
     const { voice, factor } = await voiceOf(args.speaker_voice, args.speaker_audio);
     const parts: Pcm[] = [];
+    let context = await promptOf(args);
     for (const [index, item] of items.entries()) {
+      const complaint = windowComplaint(context, item, args.max_audio_length);
+      if (complaint !== undefined) throw new Error(complaint);
       run.progress(index, items.length, "Generating");
-      const sound = resample(await speech.speak(voice, item), factor);
-      parts.push(sound.subarray(0, samples(args.max_audio_length)));
+      const wanted = (args.max_audio_length / 1000) * factor;
+      const whole = resample(await speech.speak(voice, item, wanted), factor);
+      const sound = whole.subarray(0, samples(args.max_audio_length));
+      context += textTokens(item) + soundTokens(sound.length / SAMPLE_RATE);
+      parts.push(sound);
       if (index < items.length - 1) parts.push(new Int16Array(samples(args.pause_duration)));
     }
     await writeFile(file, await media.encodeMp3(concatenate(parts), items.join(" ")));
@@ -96,7 +114,12 @@ export function createCsmApp(options: CsmOptions): GradioApp {
       { name: "pause_duration", component: "Slider", initial: 150 },
     ],
 
-    validate(args) {
+    validate(args, version) {
+      // Gradio 4 looks at the choices of a list, and not at the ends of a slider.
+      if (!voices.safeParse(args.speaker_voice).success) {
+        return `Value: ${args.speaker_voice} is not in the list of choices: ${JSON.stringify(voices.options)}`;
+      }
+      if (version === "4.44") return undefined;
       for (const [name, [minimum, maximum]] of Object.entries(ranges)) {
         const value = Number(args[name]);
         if (value > maximum) return `Value ${value} is greater than maximum value ${maximum.toFixed(1)}.`;
@@ -135,14 +158,4 @@ function resample(sound: Pcm, factor: number): Pcm {
   const result = new Int16Array(Math.floor(sound.length / factor));
   for (let index = 0; index < result.length; index += 1) result[index] = sound[Math.floor(index * factor)] ?? 0;
   return result;
-}
-
-function concatenate(parts: Pcm[]): Pcm {
-  const whole = new Int16Array(parts.reduce((sum, part) => sum + part.length, 0));
-  let offset = 0;
-  for (const part of parts) {
-    whole.set(part, offset);
-    offset += part.length;
-  }
-  return whole;
 }

@@ -25,6 +25,8 @@ const actions = [
   "render_error",
   /** The event stream ends after the start of the run, without `close_stream`. */
   "end_stream_early",
+  /** The same, after a word of the server's own: `unexpected_error` with some text. */
+  "unexpected_error",
   /** Gradio announces another host as its root. */
   "foreign_root",
 ] as const;

@@ -1,63 +1,21 @@
-import { randomBytes, randomUUID } from "node:crypto";
-import { createReadStream } from "node:fs";
-import { mkdir, stat, writeFile } from "node:fs/promises";
+import { randomUUID } from "node:crypto";
 import type { ServerResponse } from "node:http";
-import { basename, join } from "node:path";
-import { Readable } from "node:stream";
 import { RESPONSE_ALREADY_SENT } from "@hono/node-server/utils/response";
 import { type Context, Hono } from "hono";
-import { getMimeType } from "hono/utils/mime";
 import { z } from "zod";
 import type { Simulation, SimulatorEnv } from "./env.ts";
-import type { FaultTarget, Service } from "./faults.ts";
+import type { FaultTarget } from "./faults.ts";
+import { type GradioApp, GradioError, type GradioVersion, type Output, type Run } from "./gradioApp.ts";
+import { apiPrefix, configOf, infoOf } from "./gradioDescription.ts";
+import { createGradioFiles } from "./gradioFiles.ts";
 
-/** A parameter of the app's function, in its order. */
-export interface Parameter {
-  name: string;
-  component: string;
-  /** Undefined: the client must send one. */
-  initial?: unknown;
-}
-
-/** A file that the function made, on the disk of the node. */
-export interface MadeFile {
-  file: string;
-  mimeType: string;
-}
-
-/** What a function returns: a value, a file, or several files, as the component of that place wants it. */
-export type Output = string | MadeFile | MadeFile[];
-
-export interface Run {
-  id: string;
-  node: string;
-  /** By name. Files are paths on the disk of the node. */
-  arguments: Record<string, unknown>;
-  progress: (index: number, length: number, description: string) => void;
-}
-
-/** A Gradio app with one function. */
-export interface GradioApp {
-  service: Service;
-  endpoint: string;
-  parameters: Parameter[];
-  /** The components that show its outputs. */
-  outputs: string[];
-  /** The range check that Gradio does before the function runs: the sentence it complains with. */
-  validate(args: Record<string, unknown>): string | undefined;
-  /** @throws GradioError with the words that the caller reads; anything else arrives as null */
-  run(run: Run): Promise<Output[]>;
-  /** How the app reports a failure, if it does not raise it. */
-  failure?(reason: string): Output[];
-}
-
-/** What an app raises on purpose. */
-export class GradioError extends Error {
-  override name = "GradioError";
-}
-
-const API = "/gradio_api";
 const HEARTBEAT_MS = 15_000;
+const UNEXPECTED = {
+  msg: "unexpected_error",
+  event_id: null,
+  message: "Connection to the worker was lost",
+  success: false,
+};
 const joinBody = z.object({ data: z.array(z.unknown()), fn_index: z.number(), session_hash: z.string() });
 const eventBody = z.object({ event_id: z.string() });
 const fileData = z.object({ path: z.string() });
@@ -76,13 +34,29 @@ interface Session {
   stream: ServerResponse | undefined;
 }
 
+export interface GradioServerOptions {
+  simulation: Simulation;
+  app: GradioApp;
+  node: string;
+  /** Where it is reached. */
+  root: string;
+  /** Where it keeps its files. */
+  folder: string;
+  version: () => GradioVersion;
+  /** How many calls may wait; as many as come when undefined. */
+  queueSize: () => number | undefined;
+}
+
 /**
- * One Gradio 6 server (protocol `sse_v3`) on one node, with the inconvenient behaviour of the real one: one
+ * One Gradio server (protocol `sse_v3`) on one node, with the inconvenient behaviour of the real one: one
  * run at a time; a stream that drops loses the result while the run goes on and keeps the slot; a waiting event
  * whose stream drops never runs; a cancel frees the slot at once while the function runs on.
  */
-export function createGradioServer(simulation: Simulation, app: GradioApp, node: string, root: string, folder: string) {
-  const { faults } = simulation;
+export function createGradioServer(options: GradioServerOptions) {
+  const { app, node, root, version } = options;
+  const { faults } = options.simulation;
+  const files = createGradioFiles(options);
+  const heartbeats = new Set<ServerResponse>();
   const target = (path: string): FaultTarget => ({ service: app.service, path, node });
   let sessions = new Map<string, Session>();
   let queue: Event[] = [];
@@ -108,7 +82,9 @@ export function createGradioServer(simulation: Simulation, app: GradioApp, node:
     for (const message of receiver.messages.splice(0)) {
       stream.write(`data: ${JSON.stringify(message)}\n\n`);
       const started = "msg" in message && message.msg === "process_starts";
-      const cut = started && faults.take(target(`${API}/queue/data`), ["end_stream_early"]) !== undefined;
+      const fault = started ? faults.take(target("/queue/data"), ["end_stream_early", "unexpected_error"]) : undefined;
+      const cut = fault !== undefined;
+      if (fault?.action === "unexpected_error") stream.write(`data: ${JSON.stringify(UNEXPECTED)}\n\n`);
       if (cut || ("msg" in message && message.msg === "close_stream")) {
         receiver.stream = undefined;
         stream.end();
@@ -158,19 +134,19 @@ export function createGradioServer(simulation: Simulation, app: GradioApp, node:
     const { id } = event;
     const args = Object.fromEntries(app.parameters.map(({ name }, index) => [name, pathOf(event.data[index])]));
     const startedAt = performance.now();
-    const complaint = app.validate(args);
-    if (complaint !== undefined) return finish(event, { error: complaint }, false);
     send(event.session, { msg: "process_starts", event_id: id, eta: 10 });
     try {
-      const fails = faults.take(target(`${API}/run`), ["render_error"]) !== undefined;
+      const complaint = app.validate(args, version());
+      if (complaint !== undefined) throw new GradioError(complaint);
+      const fails = faults.take(target("/run"), ["render_error"]) !== undefined;
       const run: Run = { id, node, arguments: args, progress: (...step) => progress(event, ...step) };
       const outputs = fails ? fail("a fault of the simulator") : await app.run(run);
       const seconds = (performance.now() - startedAt) / 1000;
-      const data = await Promise.all(outputs.map(describeOutput));
+      const data = await Promise.all(outputs.map((output, index) => describeOutput(output, app.outputs[index] ?? "")));
       if (event.dead) return;
       finish(event, { data, is_generating: false, duration: seconds, average_duration: seconds }, true);
     } catch (error) {
-      finish(event, { error: error instanceof GradioError ? error.message : null }, false);
+      finish(event, describeError(error, version()), false);
     }
   }
 
@@ -184,15 +160,10 @@ export function createGradioServer(simulation: Simulation, app: GradioApp, node:
     send(event.session, { msg: "progress", event_id: event.id, progress_data });
   }
 
-  async function describeOutput(output: Output): Promise<unknown> {
+  async function describeOutput(output: Output, component: string): Promise<unknown> {
     if (typeof output === "string") return output;
-    return Array.isArray(output) ? await Promise.all(output.map(describeFile)) : await describeFile(output);
-  }
-
-  async function describeFile({ file, mimeType }: MadeFile) {
-    const { size } = await stat(file);
-    const url = `${root}${API}/file=${file}`;
-    return { path: file, url, size, orig_name: basename(file), mime_type: mimeType, is_stream: false, meta };
+    if (!Array.isArray(output)) return await files.describe(output, component);
+    return await Promise.all(output.map((file) => files.describe(file, component)));
   }
 
   /** Listens to a session; what was sent before it listened is kept for it. */
@@ -219,6 +190,10 @@ export function createGradioServer(simulation: Simulation, app: GradioApp, node:
   async function enqueue(c: Context<SimulatorEnv>): Promise<Response> {
     const body = joinBody.safeParse(await c.req.json());
     if (!body.success) return c.json({ detail: "not a call" }, 422);
+    const size = options.queueSize();
+    if (size !== undefined && queue.length >= size) {
+      return c.json({ detail: `Queue is full. Max size is ${size} and size is ${queue.length}.` }, 503);
+    }
     const { data, session_hash } = body.data;
     const event: Event = { id: randomUUID().replaceAll("-", ""), session: session_hash, data, dead: false };
     session(session_hash).pending.add(event.id);
@@ -240,135 +215,83 @@ export function createGradioServer(simulation: Simulation, app: GradioApp, node:
     return c.json({ success: true });
   }
 
-  async function upload(c: Context<SimulatorEnv>): Promise<Response> {
-    const form = await c.req.formData();
-    const paths: string[] = [];
-    for (const file of form.getAll("files")) {
-      if (typeof file === "string") continue;
-      const place = join(folder, randomBytes(8).toString("hex"));
-      await mkdir(place, { recursive: true });
-      const path = join(place, basename(file.name));
-      await writeFile(path, Buffer.from(await file.arrayBuffer()));
-      paths.push(path);
-    }
-    return c.json(paths);
+  /** Open as long as its client is there, so that the app may forget a state that nobody needs any more. */
+  function heartbeat(c: Context<SimulatorEnv>): Response {
+    const { outgoing } = c.env;
+    outgoing.writeHead(200, { "content-type": "text/event-stream; charset=utf-8" });
+    const beat = () => outgoing.write("data: ALIVE\n\n");
+    beat();
+    const beating = setInterval(beat, HEARTBEAT_MS);
+    heartbeats.add(outgoing);
+    outgoing.once("close", () => {
+      clearInterval(beating);
+      heartbeats.delete(outgoing);
+    });
+    return RESPONSE_ALREADY_SENT;
   }
 
-  async function serveFile(c: Context<SimulatorEnv>): Promise<Response> {
-    const path = decodeURIComponent(c.req.path.slice(c.req.path.indexOf("/file=") + "/file=".length));
-    const found = path.startsWith(folder) && !path.includes("..") ? await stat(path).catch(() => undefined) : undefined;
-    if (found === undefined) return c.json({ detail: "File not found" }, 404);
-    const contentType = getMimeType(path) ?? "application/octet-stream";
-    const headers = { "content-length": String(found.size), "content-type": contentType };
-    return c.body(Readable.toWeb(createReadStream(path)), 200, headers);
-  }
+  const api = new Hono<SimulatorEnv>();
+  api.use(async (c, next) => {
+    const right = c.req.path.startsWith("/gradio_api/") === (apiPrefix(version()) !== "");
+    return right ? await next() : c.json({ detail: "Not Found" }, 404);
+  });
+  api.get("/info", (c) => c.json(infoOf(app)));
+  api.post("/upload", files.upload);
+  api.post("/queue/join", enqueue);
+  api.get("/queue/data", listen);
+  api.get("/heartbeat/:session", heartbeat);
+  api.post("/cancel", cancel);
+  api.post("/reset", (c) => c.json({ success: true }));
+  api.get("/*", async (c) =>
+    c.req.path.includes("/file=") ? await files.serve(c) : c.json({ detail: "Not Found" }, 404),
+  );
 
   const routes = new Hono<SimulatorEnv>();
   routes.get("/", (c) => c.html(`<title>simulator</title><p>The c3-render simulator of ${app.endpoint} on ${node}.`));
   routes.get("/config", (c) => {
     const foreign = faults.take(target("/config"), ["foreign_root"]);
-    return c.json(configOf(app, foreign === undefined ? root : "http://elsewhere.invalid/csm"));
+    return c.json(configOf(app, foreign === undefined ? root : "http://elsewhere.invalid/csm", version()));
   });
-  routes.get(`${API}/info`, (c) => c.json(infoOf(app)));
-  routes.post(`${API}/upload`, upload);
-  routes.post(`${API}/queue/join`, enqueue);
-  routes.get(`${API}/queue/data`, listen);
-  routes.post(`${API}/cancel`, cancel);
-  routes.post(`${API}/reset`, (c) => c.json({ success: true }));
-  routes.get(`${API}/*`, async (c) => {
-    return c.req.path.includes(`${API}/file=`) ? await serveFile(c) : c.json({ detail: "Not Found" }, 404);
-  });
+  routes.route("/gradio_api", api);
+  routes.route("/", api);
+
+  function dropStreams(): void {
+    for (const { stream } of sessions.values()) stream?.destroy();
+    for (const outgoing of heartbeats) outgoing.destroy();
+  }
 
   return {
     routes,
     /** The app restarts: queue and sessions are lost, files stay. */
     restart(): void {
-      for (const { stream } of sessions.values()) stream?.destroy();
+      dropStreams();
       sessions = new Map();
       queue = [];
       running = undefined;
     },
     shutDown(): void {
       down = true;
-      for (const { stream } of sessions.values()) stream?.destroy();
+      dropStreams();
     },
   };
 }
 
-const meta = { _type: "gradio.FileData" };
+/** What went wrong, as far as the app meant to tell it. */
+function describeError(error: unknown, version: GradioVersion) {
+  if (!(error instanceof GradioError)) return { error: null };
+  if (version === "4.44") return { error: quoted(error.message) };
+  return { error: error.message, duration: 10, visible: true, title: "Error" };
+}
+
+/** As Python's `repr` writes a text. */
+function quoted(text: string): string {
+  const quote = text.includes("'") && !text.includes('"') ? '"' : "'";
+  const escaped = text.replaceAll("\\", "\\\\").replaceAll("\n", "\\n").replaceAll(quote, `\\${quote}`);
+  return `${quote}${escaped}${quote}`;
+}
 
 /** Files arrive as objects that name a path. */
 function pathOf(value: unknown): unknown {
   const file = fileData.safeParse(value);
   return file.success ? file.data.path : value;
-}
-
-function configOf({ endpoint, parameters, outputs: shown }: GradioApp, root: string) {
-  const component = (id: number, type: string, name: string) => ({
-    id,
-    type,
-    props: { name },
-    component_class_id: `${id}`,
-  });
-  const inputs = parameters.map((_, index) => index + 1);
-  const outputs = shown.map((_, index) => parameters.length + 1 + index);
-  const dependency = {
-    id: 0,
-    targets: [[1, "click"]],
-    inputs,
-    outputs,
-    backend_fn: true,
-    js: null,
-    queue: true,
-    api_name: endpoint.slice(1),
-    types: { generator: false, cancel: false },
-    api_visibility: "public",
-    connection: "sse",
-    cancels: [],
-    trigger_mode: "once",
-    rendered_in: null,
-  };
-  const components = [
-    ...parameters.map((parameter, index) => component(index + 1, parameter.component, parameter.name)),
-    ...shown.map((type, index) => component(parameters.length + 1 + index, type.toLowerCase(), `output ${index + 1}`)),
-  ];
-  return {
-    version: "6.31.0",
-    api_prefix: API,
-    app_id: 1,
-    mode: "blocks",
-    protocol: "sse_v3",
-    enable_queue: true,
-    root,
-    connect_heartbeat: false,
-    components,
-    dependencies: [dependency],
-    page: { "": { components: components.map(({ id }) => id), dependencies: [0], layout: {} } },
-    layout: {},
-    title: "c3-render simulator",
-    theme: "",
-    username: null,
-    space_id: null,
-    is_space: false,
-  };
-}
-
-function infoOf({ endpoint, parameters, outputs }: GradioApp) {
-  const described = parameters.map(({ name, component, initial }) => ({
-    label: name,
-    parameter_name: name,
-    parameter_has_default: initial !== undefined,
-    parameter_default: initial ?? null,
-    type: { type: "string" },
-    python_type: { type: "str", description: "" },
-    component,
-    example_input: null,
-  }));
-  const returns = outputs.map((type, index) => ({
-    label: `output ${index + 1}`,
-    type: {},
-    component: type,
-    python_type: { type: "str", description: "" },
-  }));
-  return { named_endpoints: { [endpoint]: { parameters: described, returns } }, unnamed_endpoints: {} };
 }

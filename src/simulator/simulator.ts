@@ -11,7 +11,8 @@ import { controlRoutes } from "./control.ts";
 import { createCsmApp } from "./csm.ts";
 import type { Simulation, SimulatorEnv } from "./env.ts";
 import { createFaults, type Fault, faultSchema } from "./faults.ts";
-import { createGradioServer, type GradioApp } from "./gradio.ts";
+import { createGradioServer } from "./gradio.ts";
+import type { GradioApp, GradioVersion } from "./gradioApp.ts";
 import { createHooks } from "./hooks.ts";
 import { createJournal } from "./journal.ts";
 import { createMedia } from "./media.ts";
@@ -37,6 +38,7 @@ export interface SimulatorOptions {
   /** A fixed time per render instead. */
   renderSeconds?: number;
   comfyuiVersion?: ComfyVersion;
+  gradioVersion?: GradioVersion;
   ffmpegPath?: string | undefined;
   ffprobePath?: string | undefined;
 }
@@ -44,10 +46,14 @@ export interface SimulatorOptions {
 export type Simulator = Awaited<ReturnType<typeof startSimulator>>;
 
 /** What can be changed while it runs. */
-interface SimulatorSettings extends Pick<Required<SimulatorOptions>, "speed" | "comfyuiVersion"> {
+interface SimulatorSettings extends Pick<Required<SimulatorOptions>, "speed" | "comfyuiVersion" | "gradioVersion"> {
   renderSeconds: number | undefined;
+  /** Calls that may wait for a Gradio app. */
+  gradioQueueSize: number | undefined;
   /** `input_file` in newer builds of the WhisperX app. */
   whisperFileParameter: string;
+  /** The language that WhisperX takes a recording for, if it is not told. */
+  whisperDetects: string;
   /** Installed on every new Ollama node. */
   visionModels: string[];
   /** How the lip-sync function hands over its video. */
@@ -67,7 +73,10 @@ export async function startSimulator(options: SimulatorOptions = {}) {
     speed: options.speed ?? 1,
     renderSeconds: options.renderSeconds,
     comfyuiVersion: options.comfyuiVersion ?? "0.3.64",
+    gradioVersion: options.gradioVersion ?? "6.31",
+    gradioQueueSize: undefined,
     whisperFileParameter: "audio_file",
+    whisperDetects: "en",
     visionModels: ["llama3.2-vision:11b"],
     modalReturns: "url",
   };
@@ -85,13 +94,23 @@ export async function startSimulator(options: SimulatorOptions = {}) {
   const pace: Pace = { speed: () => settings.speed, renderSeconds: () => settings.renderSeconds };
   const csm = createCsmApp({ journal, media, speech, folder: outputs, ...pace });
   const fileParameter = () => settings.whisperFileParameter;
-  const whisper = createWhisperApp({ journal, media, folder: outputs, fileParameter, ...pace });
+  const detects = () => settings.whisperDetects;
+  const whisper = createWhisperApp({ journal, media, folder: outputs, fileParameter, detects, ...pace });
   const gradio = (name: string, app: GradioApp): NodeApp => ({
     service: app.service,
     host: "nodes",
     prefix: `/${name}`,
     types: /^media:/,
-    start: (node, root) => createGradioServer(simulation, app, node, root, outputs),
+    start: (node, root) =>
+      createGradioServer({
+        simulation,
+        app,
+        node,
+        root,
+        folder: outputs,
+        version: () => settings.gradioVersion,
+        queueSize: () => settings.gradioQueueSize,
+      }),
   });
   const nodes = createNodes(simulation, [
     gradio("csm", csm),

@@ -1,10 +1,11 @@
 import { mkdir, stat, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { z } from "zod";
-import { type GradioApp, GradioError, type MadeFile, type Parameter, type Run } from "./gradio.ts";
+import { type GradioApp, GradioError, type MadeFile, type Parameter, type Run } from "./gradioApp.ts";
 import type { Journal } from "./journal.ts";
 import type { Media } from "./media.ts";
 import { type Pace, takeTime } from "./timing.ts";
+import { alignable, languageComplaint, languages } from "./whisperLanguages.ts";
 
 export interface WhisperOptions extends Pace {
   journal: Journal;
@@ -12,6 +13,8 @@ export interface WhisperOptions extends Pace {
   folder: string;
   /** What this build of the app calls its file: `audio_file`, or `input_file` in newer ones. */
   fileParameter: () => string;
+  /** The language that it takes a recording for, if it is not told. */
+  detects: () => string;
 }
 
 interface Segment {
@@ -23,7 +26,8 @@ interface Segment {
 const argumentsSchema = z.object({
   model: z.string(),
   task: z.enum(["transcribe", "translate"]),
-  language: z.string(),
+  language: z.string().nullable(),
+  no_align: z.boolean(),
 });
 
 /** The model hears about twenty times as fast as a person. */
@@ -36,7 +40,8 @@ export function createWhisperApp(options: WhisperOptions): GradioApp {
 
   async function transcribe(run: Run): Promise<{ text: string; files: MadeFile[] }> {
     const startedAt = performance.now();
-    const { task } = argumentsSchema.parse(run.arguments);
+    const { task, language, no_align } = argumentsSchema.parse(run.arguments);
+    if (language && !languages.includes(language)) throw new Error(languageComplaint(language));
     const sound = z.string().parse(run.arguments[options.fileParameter()]);
     const seconds = await media.duration(sound);
     const heard =
@@ -44,14 +49,20 @@ export function createWhisperApp(options: WhisperOptions): GradioApp {
       `This transcript is simulated. The recording is ${seconds.toFixed(1)} seconds long.`;
     const text = task === "translate" ? `(simulated translation) ${heard}` : heard;
     const segments = segmentsOf(text, seconds);
+    const spoken = language || options.detects();
     for (const index of segments.keys()) run.progress(index, segments.length, "Transcribing");
+    // As in the real app, this comes after the work, and what was heard is lost; whatever the task.
+    if (!no_align && !alignable.includes(spoken)) {
+      await takeTime(options, startedAt, seconds * SECONDS_PER_SOUND_SECOND);
+      throw new Error(`No default align-model for language: ${spoken}`);
+    }
     const place = join(folder, `transcript-${run.id}`);
     await mkdir(place, { recursive: true });
     const files = await Promise.all(
-      Object.entries(formats).map(async ([extension, { mimeType, write }]) => {
+      Object.entries(formats).map(async ([extension, write]) => {
         const file = join(place, `transcript.${extension}`);
-        await writeFile(file, write(segments));
-        return { file, mimeType };
+        await writeFile(file, write(segments, spoken));
+        return { file };
       }),
     );
     await takeTime(options, startedAt, seconds * SECONDS_PER_SOUND_SECOND);
@@ -134,38 +145,31 @@ function segmentsOf(text: string, seconds: number): Segment[] {
   });
 }
 
-const formats: Record<string, { mimeType: string; write: (segments: Segment[]) => string }> = {
-  txt: { mimeType: "text/plain", write: (segments) => segments.map(({ text }) => text).join("\n") },
-  json: { mimeType: "application/json", write: (segments) => JSON.stringify({ segments }, undefined, 2) },
-  srt: {
-    mimeType: "application/x-subrip",
-    write: (segments) =>
-      segments
-        .map(({ start, end, text }, index) => `${index + 1}\n${clock(start, ",")} --> ${clock(end, ",")}\n${text}\n`)
-        .join("\n"),
+const formats: Record<string, (segments: Segment[], language: string) => string> = {
+  txt: (segments) => segments.map(({ text }) => text).join("\n"),
+  json: (segments, language) => {
+    const words = ({ text, start, end }: Segment) =>
+      text.split(/\s+/).map((word) => ({ word, start, end, score: 0.5 }));
+    const timed = segments.map((segment) => ({ ...segment, words: words(segment) }));
+    return JSON.stringify({ segments: timed, language }, undefined, 2);
   },
-  vtt: {
-    mimeType: "text/vtt",
-    write: (segments) =>
-      [
-        "WEBVTT\n",
-        ...segments.map(({ start, end, text }) => `${clock(start, ".")} --> ${clock(end, ".")}\n${text}\n`),
-      ].join("\n"),
-  },
-  tsv: {
-    mimeType: "text/tab-separated-values",
-    write: (segments) =>
-      [
-        "start\tend\ttext",
-        ...segments.map(({ start, end, text }) => `${Math.round(start * 1000)}\t${Math.round(end * 1000)}\t${text}`),
-      ].join("\n"),
-  },
-  html: {
-    mimeType: "text/html",
-    write: (segments) => {
-      const escaped = segments.map(({ text }) => `<p>${text.replaceAll("&", "&amp;").replaceAll("<", "&lt;")}</p>`);
-      return `<!DOCTYPE html><title>Transcript (simulated)</title>${escaped.join("")}`;
-    },
+  srt: (segments) =>
+    segments
+      .map(({ start, end, text }, index) => `${index + 1}\n${clock(start, ",")} --> ${clock(end, ",")}\n${text}\n`)
+      .join("\n"),
+  vtt: (segments) =>
+    [
+      "WEBVTT\n",
+      ...segments.map(({ start, end, text }) => `${clock(start, ".")} --> ${clock(end, ".")}\n${text}\n`),
+    ].join("\n"),
+  tsv: (segments) =>
+    [
+      "start\tend\ttext",
+      ...segments.map(({ start, end, text }) => `${Math.round(start * 1000)}\t${Math.round(end * 1000)}\t${text}`),
+    ].join("\n"),
+  html: (segments) => {
+    const escaped = segments.map(({ text }) => `<p>${text.replaceAll("&", "&amp;").replaceAll("<", "&lt;")}</p>`);
+    return `<!DOCTYPE html><title>Transcript (simulated)</title>${escaped.join("")}`;
   },
 };
 

@@ -98,6 +98,98 @@ describe("callGradio", () => {
     });
   }
 
+  for (const version of ["4.44", "5.50", "6.31"] as const) {
+    describe(`of Gradio ${version}, which keeps session state`, () => {
+      before(() => {
+        simulator.settings.gradioVersion = version;
+      });
+      after(() => {
+        simulator.settings.gradioVersion = "6.31";
+        simulator.settings.gradioQueueSize = undefined;
+      });
+
+      it("returns files from where that version serves them", async () => {
+        const { values, fileUrl } = await call();
+        const answer = await fetch(fileUrl((values[0] as { path: string }).path), {
+          headers: { "X-C3-API-KEY": simulator.apiKey },
+        });
+        assert.deepEqual([answer.status, answer.headers.get("content-type")], [200, "audio/mpeg"]);
+      });
+
+      it("tells the words of a failure as the app raised them", async () => {
+        fault("render_error");
+        const { kind, message } = await failure();
+        assert.deepEqual([kind, message], ["failed", "Generation failed: a fault of the simulator"]);
+      });
+
+      it("waits while the queue is full", async () => {
+        simulator.settings.gradioQueueSize = 1;
+        simulator.settings.renderSeconds = 1;
+        const details: string[] = [];
+        const running = call();
+        await eventually("the first renders", () => simulator.renders().some((seen) => seen.node === node));
+        const waiting = call({ parameters: { monologue_json: '["Two."]' } });
+        await eventually("the queue is full", async () => {
+          const late = new AbortController();
+          const onProgress = (_: number | null, detail: string) => {
+            details.push(detail);
+            if (detail.includes("queue is full")) late.abort();
+          };
+          const error = await call({ onProgress, signal: late.signal }).catch((caught: unknown) => caught);
+          if (!(error instanceof ModelAborted)) return undefined;
+          assert.ok(error.nodeIdle);
+          return true;
+        });
+        simulator.settings.renderSeconds = undefined;
+        await Promise.all([running, waiting, call({ parameters: { monologue_json: '["Three."]' } })]);
+        assert.ok(details.includes("waiting, the node's queue is full"));
+      });
+    });
+  }
+
+  for (const status of [401, 403]) {
+    it(`says at once that the node refuses the key (${status})`, async () => {
+      simulator.fault({ service: "csm", action: "status", path: "/queue/join", status, times: 1 });
+      const { kind, message } = await failure();
+      assert.deepEqual([kind, message], ["broken", `the node refused the API key (${status})`]);
+    });
+  }
+
+  for (const status of [400, 413, 422]) {
+    it(`takes a call that the app says no to as refused (${status})`, async () => {
+      simulator.fault({ service: "csm", action: "status", path: "/queue/join", status, times: 1 });
+      assert.equal((await failure()).kind, "refused");
+    });
+  }
+
+  it("prints nothing of its own at a cancel", async () => {
+    const lines: unknown[] = [];
+    const quiet = console.error;
+    console.error = (...line: unknown[]) => void lines.push(line);
+    try {
+      simulator.settings.renderSeconds = 1;
+      const running = call();
+      await eventually("the first renders", () => simulator.renders().some((seen) => seen.node === node));
+      const controller = new AbortController();
+      const waiting = call({
+        signal: controller.signal,
+        onProgress: (_, detail) => void (detail.startsWith("waiting") && controller.abort()),
+      });
+      await assert.rejects(waiting, ModelAborted);
+      await running;
+      assert.deepEqual(lines, []);
+    } finally {
+      console.error = quiet;
+    }
+  });
+
+  it("builds the address of a file from its path, whatever is in it", async () => {
+    const { fileUrl } = await call();
+    const url = new URL(fileUrl("/tmp/gradio/a b#c?d%e/ü.mp3"));
+    assert.ok(url.pathname.endsWith("/csm/gradio_api/file=/tmp/gradio/a%20b%23c%3Fd%25e/%C3%BC.mp3"), url.href);
+    assert.deepEqual([url.hash, url.search], ["", ""]);
+  });
+
   it("sends the key to no other host", async () => {
     fault("foreign_root");
     const before = simulator.calls().length;

@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { randomUUID } from "node:crypto";
 import { z } from "zod";
+import { wavOf } from "../../src/simulator/media.ts";
 import { type Simulator, startSimulator } from "../../src/simulator/simulator.ts";
 import { probeAudio } from "../support/audio.ts";
 import { eventually } from "../support/eventually.ts";
@@ -133,14 +134,77 @@ describe("the simulated CSM app", () => {
     assert.ok(two!.startedAt < one!.finishedAt!, "they shared the GPU");
   });
 
-  it("checks ranges before it runs, and hides what it did not mean to tell", async () => {
-    const session = randomUUID();
-    const data = ["random_voice", "", null, "[]", 3, 50, 10_000, 150];
-    await call("/queue/join?", { data, fn_index: 0, session_hash: session });
-    const done = (await listen(session)).find(({ msg }) => msg === "process_completed");
-    assert.deepEqual(done?.output, { error: "Value 3 is greater than maximum value 2.0." });
-    assert.equal(rendersHere().length, 0);
-    assert.equal((await fetch(`${app}/gradio_api/file=/etc/passwd`, { headers })).status, 404);
-    assert.equal((await fetch(`${app}/config`)).status, 401);
+  describe("with its window", () => {
+    const sentence = "This is a sentence of about sixty letters that is spoken now.";
+
+    /** What becomes of so many sentences of four seconds. */
+    async function outcomeOf(count: number, overrides: Record<string, unknown> = {}): Promise<string> {
+      const session = randomUUID();
+      const args = {
+        speaker_voice: "random_voice",
+        speaker_text: "",
+        speaker_audio: null,
+        monologue_json: JSON.stringify(Array.from({ length: count }, () => sentence)),
+        temperature: 0.9,
+        topk: 50,
+        max_audio_length: 10_000,
+        pause_duration: 1000,
+        ...overrides,
+      };
+      await call("/queue/join?", { data: Object.values(args), fn_index: 0, session_hash: session });
+      const done = (await listen(session)).find(({ msg }) => msg === "process_completed");
+      const { output } = z.object({ output: z.object({ error: z.string().nullish() }) }).parse(done);
+      return output.error ?? "success";
+    }
+
+    async function upload(seconds: number): Promise<object> {
+      const form = new FormData();
+      const sound = new Int16Array(seconds * 16_000).map((_, index) => 8000 * Math.sin(index / 20));
+      form.append("files", new Blob([new Uint8Array(wavOf(sound))]), "voice.wav");
+      const init = { method: "POST", headers: { "X-C3-API-KEY": "simulator" }, body: form };
+      const [path] = (await (await fetch(`${app}/gradio_api/upload`, init)).json()) as string[];
+      return { path };
+    }
+    const tooLong = (limit: number) =>
+      `Generation failed: Inputs too long, must be below max_seq_len - max_generation_len: ${limit}`;
+
+    it("speaks what fits, and fails at the item that does not", async () => {
+      assert.equal(await outcomeOf(20), "success");
+      assert.equal(await outcomeOf(60), tooLong(2048 - 125));
+    });
+
+    it("has less room for what comes after a built-in voice, and for longer items", async () => {
+      const fits = async (count: number, overrides = {}) => (await outcomeOf(count, overrides)) === "success";
+      const most = async (overrides = {}) => {
+        let [low, high] = [1, 60];
+        while (high - low > 1) {
+          const middle = Math.floor((low + high) / 2);
+          if (await fits(middle, overrides)) low = middle;
+          else high = middle;
+        }
+        return low;
+      };
+      const [random, builtIn, longer] = [
+        await most(),
+        await most({ speaker_voice: "conversational_a" }),
+        await most({ max_audio_length: 30_000 }),
+      ];
+      assert.ok(builtIn < random && longer < random, `${random}, ${builtIn}, ${longer}`);
+    });
+
+    it("has no room at all behind a recording of 160 s", async () => {
+      const clone = async (seconds: number) => ({
+        speaker_voice: "upload_voice",
+        speaker_audio: await upload(seconds),
+        speaker_text: "What is said.",
+      });
+      assert.equal(await outcomeOf(1, await clone(160)), tooLong(1923));
+      assert.equal(await outcomeOf(1, await clone(30)), "success");
+      assert.equal(await outcomeOf(1, { ...(await clone(30)), speaker_text: "word ".repeat(2000) }), tooLong(1923));
+      assert.equal(
+        await outcomeOf(1, { speaker_voice: "upload_voice", speaker_text: "word ".repeat(2000) }),
+        "success",
+      );
+    });
   });
 });

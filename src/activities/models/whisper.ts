@@ -81,7 +81,7 @@ function argumentsOf(
     batch_size: 16,
     vad_method: "pyannote",
     no_align: !align,
-    word_timestamps: align,
+    word_timestamps: true,
     segment_resolution: "sentence",
   };
   const parameters = Object.fromEntries(Object.entries(wanted).filter(([name]) => accepted.has(name)));
@@ -99,7 +99,7 @@ function parse(values: unknown[], fileUrl: (path: string) => string) {
   const [text, made] = parsed.data;
   const transcript = text.trim();
   if (/^Error:/i.test(transcript) && (made ?? []).length === 0) {
-    throw new ModelFailure("failed", transcript.slice("Error:".length).trim());
+    throw new ModelFailure("failed", `the transcription failed: ${transcript.slice("Error:".length).trim()}`);
   }
   return {
     transcript,
