@@ -17,7 +17,7 @@ import { testTemporal } from "../support/temporal.ts";
 
 /** Of everything that a job may take on a machine that does other things, too. */
 export const JOB_TIMEOUT_MS = 120_000;
-const API_KEY = "c3-key-of-the-tests";
+export const NODE_KEY = "c3-key-of-the-tests";
 const RATE = 16_000;
 
 export interface JobDocument {
@@ -60,14 +60,14 @@ export interface ServiceOptions {
 
 export async function startService({ python, withoutWorker = false, ...given }: ServiceOptions): Promise<Service> {
   const folder = await mkdtemp(join(tmpdir(), "c3-render-test-"));
-  const simulator = await startSimulator({ port: 0, launchSeconds: 0, speed: 0, apiKey: API_KEY });
+  const simulator = await startSimulator({ port: 0, launchSeconds: 0, speed: 0, apiKey: NODE_KEY });
   const node = given.node ?? (await startGradioNode(python));
   const config = loadConfig({
     GPU_PROVIDER: "static",
     GPU_NODES: JSON.stringify([
       { name: "gradio", type: "media:fast", url: node.url, comfyui_url: await comfyUrlOf(simulator) },
     ]),
-    C3_API_KEY: API_KEY,
+    C3_API_KEY: NODE_KEY,
     PORT: String(await freePort(0, "the API", () => {})),
     TEMPORAL_ADDRESS: (await testTemporal()).address,
     TEMPORAL_NAMESPACE: `test-${randomUUID()}`,

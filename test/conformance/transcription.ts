@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import type { GradioRun } from "../support/gradioNode.ts";
-import type { Service } from "./service.ts";
+import { NODE_KEY, type Service } from "./service.ts";
 
 /** The transcription application, through the whole service. */
 export function transcription(service: () => Service, options: { small?: boolean } = {}): void {
@@ -41,7 +41,7 @@ export function transcription(service: () => Service, options: { small?: boolean
     await transcribed();
     const request = (await service().node.requests()).find(({ path }) => path.endsWith(".json"));
     const answer = await fetch(`${service().node.url}${encodeURI(request?.path ?? "")}`, {
-      headers: { "X-C3-API-KEY": "c3-key-of-the-tests", "Accept-Encoding": "gzip, br" },
+      headers: { "X-C3-API-KEY": NODE_KEY, "Accept-Encoding": "gzip, br" },
     });
     assert.ok(["gzip", "br"].includes(answer.headers.get("content-encoding") ?? ""), String(answer.status));
     await answer.body?.cancel();

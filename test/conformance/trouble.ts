@@ -1,7 +1,8 @@
 import assert from "node:assert/strict";
+import { callGradio } from "../../src/clients/gradio.ts";
 import { eventually } from "../support/eventually.ts";
 import type { GradioSettings } from "../support/gradioNode.ts";
-import { JOB_TIMEOUT_MS, type Service } from "./service.ts";
+import { JOB_TIMEOUT_MS, NODE_KEY, type Service } from "./service.ts";
 
 const MAX_SENTENCE = 300;
 const manyLines = Array.from(
@@ -62,6 +63,21 @@ export function trouble(service: () => Service, options: { small?: boolean } = {
     assert.doesNotMatch(error, /secret/);
     await node().set({ fail: null });
     await service().succeeded(await speak("The next one."));
+  });
+
+  it("an application that does not know its path, because a proxy cuts that off, can be called all the same", async () => {
+    const { values, fileUrl } = await callGradio({
+      appUrl: `${node().url}/behind-proxy/csm/`,
+      apiKey: NODE_KEY,
+      endpoint: "/generate_monologue_audio",
+      arguments: () => ({ parameters: { speaker_text: "", speaker_audio: null, monologue_json: '["Hello."]' } }),
+      signal: AbortSignal.timeout(JOB_TIMEOUT_MS),
+      settleMs: 1000,
+    });
+    const [{ path }] = values as [{ path: string }];
+    const answer = await fetch(fileUrl(path), { headers: { "X-C3-API-KEY": NODE_KEY } });
+    assert.deepEqual([answer.status, answer.headers.get("content-type")], [200, "audio/mpeg"]);
+    await answer.body?.cancel();
   });
 
   it("the wrong kind of file, the same one each time, is told at once", async () => {
@@ -184,7 +200,7 @@ export function trouble(service: () => Service, options: { small?: boolean } = {
       },
       JOB_TIMEOUT_MS,
     );
-    await node().set({ key: "c3-key-of-the-tests" });
+    await node().set({ key: NODE_KEY });
     await service()
       .cancel(id)
       .catch(() => undefined);
@@ -204,7 +220,7 @@ export function trouble(service: () => Service, options: { small?: boolean } = {
 
 /** A call that nobody listens to: it waits, and runs, all the same. */
 async function join(nodeUrl: string, number: number): Promise<void> {
-  const headers = { "Content-Type": "application/json", "X-C3-API-KEY": "c3-key-of-the-tests" };
+  const headers = { "Content-Type": "application/json", "X-C3-API-KEY": NODE_KEY };
   const config = (await (await fetch(`${nodeUrl}/csm/config`, { headers })).json()) as {
     dependencies: { id: number; api_name: string }[];
   };

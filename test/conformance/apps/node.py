@@ -66,8 +66,9 @@ async def drop_streams() -> JSONResponse:
 
 
 for path, blocks in apps.items():
-    routes = gr.mount_gradio_app(routes, blocks, path=path)
-behind_proxy = gr.mount_gradio_app(FastAPI(), hidden, path="/")
+    # As `launch()` does by default: an exception that is no gr.Error is told without its words.
+    routes = gr.mount_gradio_app(routes, blocks, path=path, show_error=False)
+behind_proxy = gr.mount_gradio_app(FastAPI(), hidden, path="/", show_error=False)
 
 
 async def node(scope: dict[str, Any], receive: Any, send: Any) -> None:
