@@ -23,7 +23,9 @@ apps = {"/csm": csm.build(control), "/whisper": whisper.build(control)}
 hidden = csm.build(control)
 HIDDEN = "/behind-proxy/csm"
 
-routes = FastAPI()
+# As `launch()` does by default: an exception that is no gr.Error is told without its words.
+behind_proxy = gr.mount_gradio_app(FastAPI(), hidden, path="/", show_error=False)
+routes = FastAPI(lifespan=lambda _: behind_proxy.router.lifespan_context(behind_proxy))
 streams: set[asyncio.Event] = set()
 
 
@@ -66,9 +68,7 @@ async def drop_streams() -> JSONResponse:
 
 
 for path, blocks in apps.items():
-    # As `launch()` does by default: an exception that is no gr.Error is told without its words.
     routes = gr.mount_gradio_app(routes, blocks, path=path, show_error=False)
-behind_proxy = gr.mount_gradio_app(FastAPI(), hidden, path="/", show_error=False)
 
 
 async def node(scope: dict[str, Any], receive: Any, send: Any) -> None:

@@ -173,7 +173,11 @@ def segments_of(seconds: float, arguments: dict[str, Any], transcript: str | Non
     count = max(MINIMUM_SENTENCES, round(seconds / SENTENCE_SECONDS))
     about = "translated" if arguments["task"] == "translate" else "heard"
     opening = [f"A recording of {seconds:.1f} seconds, {about}."]
-    sentences = [transcript] if transcript is not None else opening + [f"Sentence number {i} of what was {about}." for i in range(2, count + 1)]
+    sentences = (
+        [transcript]
+        if transcript is not None
+        else opening + [f"Sentence number {i} of what was {about}." for i in range(2, count + 1)]
+    )
     length = seconds / len(sentences)
     segments = []
     for index, text in enumerate(sentences):
