@@ -38,7 +38,8 @@ export interface StreamListener {
 
 /**
  * `@gradio/client`, kept from what it does in trouble. It believes the server's own word for where the server
- * is, and would send the API key there: every request goes to the node's host or nowhere. It has no timeouts.
+ * is, and would send the API key there; a server behind a proxy that cuts its path off or ends TLS does not know. The
+ * app is where its caller found it, and every request goes to the node's host or nowhere. It has no timeouts.
  * A stream that ends without `close_stream` would hang the call for ever, and what it makes of a cancel is an
  * exception: the stream is read here, and the library hears nothing of it. One client serves one call.
  */
@@ -60,7 +61,17 @@ export class GuardedGradioClient extends Client {
     // The error page of a proxy in between is no word of the app.
     const isApp = response.headers.get("content-type")?.startsWith("application/json") ?? false;
     if (pathname.endsWith("/queue/join")) this.joinStatus = isApp ? response.status : undefined;
-    return response;
+    return isApp && response.ok && pathname.endsWith("/config") ? await this.#rooted(response) : response;
+  }
+
+  /** The app's configuration, with the place where it was found as its root. */
+  async #rooted(response: Response): Promise<Response> {
+    const config = z.looseObject({}).parse(await response.json());
+    return Response.json({ ...config, root: this.#root() });
+  }
+
+  #root(): string {
+    return this.app_reference.replace(/\/$/, "");
   }
 
   /**
@@ -83,7 +94,7 @@ export class GuardedGradioClient extends Client {
   /** Where a file that a function returned can be fetched: built from its path, never from its `url`. */
   fileUrl(path: string): string {
     const encoded = path.split("/").map(encodeURIComponent).join("/");
-    return `${this.app_reference.replace(/\/$/, "")}${this.api_prefix}/file=${encoded}`;
+    return `${this.#root()}${this.api_prefix}/file=${encoded}`;
   }
 
   async #read(url: URL): Promise<void> {

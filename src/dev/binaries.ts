@@ -27,7 +27,7 @@ const MINIMUM_GO = [1, 25] as const;
 const STILL_BUILDING_MS = 30_000;
 
 /** Where programs are kept between starts. */
-function cacheFolder(env: Record<string, string | undefined>): string {
+export function cacheFolder(env: Record<string, string | undefined>): string {
   return join(env.XDG_CACHE_HOME || join(homedir(), ".cache"), "c3-render");
 }
 
@@ -37,16 +37,11 @@ function cacheFolder(env: Record<string, string | undefined>): string {
  * @throws an error that lists what was tried and how to get the program
  */
 export async function findProgram(program: Program, env: NodeJS.ProcessEnv, say: Say): Promise<string> {
-  const { name, version, variable, configuredPath } = program;
-  if (configuredPath !== undefined) {
-    if (await isExecutable(configuredPath)) return configuredPath;
-    throw new Error(`${variable}: ${configuredPath} is not an executable file`);
-  }
+  const { name, version, variable } = program;
+  const installed = await installedProgram(program, env);
+  if (installed !== undefined) return installed;
   const folder = cacheFolder(env);
   const cached = join(folder, `${name}-${version}`);
-  for (const path of [...(env.PATH ?? "").split(delimiter).map((entry) => join(entry, name)), cached]) {
-    if (await isExecutable(path)) return path;
-  }
   await mkdir(folder, { recursive: true });
   const tried = [`${name} on the PATH`, `${cached}`];
   for (const get of [download, build]) {
@@ -63,6 +58,23 @@ export async function findProgram(program: Program, env: NodeJS.ProcessEnv, say:
       `Put it on the PATH or set ${variable}; with Go ${MINIMUM_GO.join(".")} or newer: go install ${program.goModule}@v${version}`,
     ].join("\n"),
   );
+}
+
+/**
+ * Finds a program, but does not get it: configured path, then `PATH`, then the cache.
+ * @throws when the configured path is no program
+ */
+export async function installedProgram(program: Program, env: NodeJS.ProcessEnv): Promise<string | undefined> {
+  const { name, version, variable, configuredPath } = program;
+  if (configuredPath !== undefined) {
+    if (await isExecutable(configuredPath)) return configuredPath;
+    throw new Error(`${variable}: ${configuredPath} is not an executable file`);
+  }
+  const onPath = (env.PATH ?? "").split(delimiter).map((entry) => join(entry, name));
+  for (const path of [...onPath, join(cacheFolder(env), `${name}-${version}`)]) {
+    if (await isExecutable(path)) return path;
+  }
+  return undefined;
 }
 
 async function download(program: Program, folder: string, cached: string, _env: NodeJS.ProcessEnv, say: Say) {

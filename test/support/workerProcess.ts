@@ -41,13 +41,15 @@ export async function startApiProcess(config: Config, port: number): Promise<Own
   return await start("api/main.ts", "the API is listening", { ...commonEnv(config), PORT: String(port) });
 }
 
-function commonEnv({ temporal, embedded, trustedOrigins }: Config): NodeJS.ProcessEnv {
+function commonEnv({ temporal, embedded, trustedOrigins, gpu }: Config): NodeJS.ProcessEnv {
+  const nodes = gpu.nodes.map(({ comfyuiUrl, ...node }) => ({ ...node, comfyui_url: comfyuiUrl }));
   return {
     PATH: process.env.PATH,
     HOME: process.env.HOME,
     TEMPORAL_ADDRESS: temporal.address,
     TEMPORAL_NAMESPACE: temporal.namespace,
-    GPU_PROVIDER: "simulator",
+    GPU_PROVIDER: gpu.provider ?? "simulator",
+    GPU_NODES: nodes.length === 0 ? undefined : JSON.stringify(nodes),
     C3_RENDER_DATA_DIR: embedded.dataDir,
     STORAGE_SHARED: "true",
     TRUSTED_ORIGINS: trustedOrigins.join(","),

@@ -1,0 +1,38 @@
+import { fileURLToPath } from "node:url";
+import { pythonWith } from "../support/python.ts";
+import { JOB_TIMEOUT_MS, type Service, startService } from "./service.ts";
+import { speech } from "./speech.ts";
+import { transcription } from "./transcription.ts";
+import { trouble } from "./trouble.ts";
+
+/** pip takes a minute or two, once. */
+const INSTALL_TIMEOUT_MS = 20 * 60_000;
+/** The older one has files at another address, and is tried with that. */
+const versions = [
+  { version: "4.44.1", small: true },
+  { version: "5.50.0", small: false },
+  { version: "6.31.0", small: false },
+];
+
+for (const { version, small } of versions) {
+  describe(`real applications of Gradio ${version}`, function () {
+    this.timeout(JOB_TIMEOUT_MS);
+    let running: Service | undefined;
+    const service = () => running as Service;
+
+    before(async function () {
+      this.timeout(INSTALL_TIMEOUT_MS);
+      const requirements = fileURLToPath(new URL(`requirements/gradio-${version}.txt`, import.meta.url));
+      const python = await pythonWith(requirements);
+      if (python === undefined) this.skip();
+      running = await startService({ python });
+    });
+    beforeEach(() => service().node.reset());
+    after(() => running?.close());
+
+    describe("speech", () => speech(service, { small }));
+    describe("transcription", () => transcription(service, { small }));
+    // Last, for it ends with a restart.
+    describe("trouble", () => trouble(service, { small }));
+  });
+}
