@@ -156,8 +156,9 @@ function isPage(text: string): boolean {
 }
 
 function saysThatMoneyLacks(text: string): boolean {
-  if (ofMoney.test(text)) return true;
-  return /\binsufficient\b/i.test(text) && !ofSomethingElse.test(text);
+  const words = text.replaceAll("_", " ");
+  if (ofMoney.test(words)) return true;
+  return /\binsufficient\b/i.test(words) && !ofSomethingElse.test(words);
 }
 
 /** Under load the API answers with the HTML page of its CDN: of it, no more than a few words. */
