@@ -21,6 +21,13 @@ const OTHERS_ASKED = 3;
 
 type NodeDown = Extract<NodeCheck, { up: false }>;
 
+interface NodeHealthOptions {
+  config: Config;
+  source: InstanceSource;
+  handOverMs?: number;
+  doubtMs?: number;
+}
+
 /**
  * Whether nodes are well. A check that failed counts against the node only if this machine can be trusted with it:
  * not when this process was too late to hear the answer, nor when it lacked the means to ask, nor when nothing else
@@ -28,7 +35,7 @@ type NodeDown = Extract<NodeCheck, { up: false }>;
  * that Temporal gives it to whichever worker takes it first, which is hardly the late one; nothing is decided
  * meanwhile. A node that is really down cannot do harm for ever by that: its job has its own deadline.
  */
-export function createNodeHealth({ config, source }: { config: Config; source: InstanceSource }) {
+export function createNodeHealth({ config, source, handOverMs = HAND_OVER_MS, doubtMs = DOUBT_MS }: NodeHealthOptions) {
   /** Those that this process watches now. */
   const watched = new Set<string>();
 
@@ -41,22 +48,22 @@ export function createNodeHealth({ config, source }: { config: Config; source: I
   }
 
   /** Whether nothing can be reached from here: neither the provider nor another node. */
-  async function isCutOff(node: string, { reached }: NodeDown, signal: AbortSignal, doubtMs: number) {
+  async function isCutOff(node: string, { reached }: NodeDown, signal: AbortSignal, sinceMs: number) {
     const known = source.answers === undefined ? config.gpu.nodes.map(({ name }) => name) : [...watched];
     const others = known.filter((name) => name !== node).slice(0, OTHERS_ASKED);
-    if (source.answers === undefined && (reached || others.length === 0 || doubtMs >= DOUBT_MS)) return false;
+    if (source.answers === undefined && (reached || others.length === 0 || sinceMs >= doubtMs)) return false;
     const asked = [source.answers?.(signal) ?? false, ...others.map((other) => answers(other, signal))];
     return !(await isAnyTrue(asked));
   }
 
   /** @returns why the failed check does not count; undefined if it does */
-  async function excuseOf(node: string, seen: NodeDown, signal: AbortSignal, doubtMs: number) {
+  async function excuseOf(node: string, seen: NodeDown, signal: AbortSignal, sinceMs: number) {
     if (seen.lateMs > LATE_MS) return `this process was ${Math.round(seen.lateMs)} ms late`;
     if (seen.lack === "resources") return "this machine could not ask";
     if (seen.answered) return undefined;
-    if (await isCutOff(node, seen, signal, doubtMs)) return "nothing else can be reached from here";
+    if (await isCutOff(node, seen, signal, sinceMs)) return "nothing else can be reached from here";
     // Others answer. But for a moment the way to this one may be missing here only.
-    return seen.lack === "network" && doubtMs < DOUBT_MS ? "this machine has no way to it" : undefined;
+    return seen.lack === "network" && sinceMs < doubtMs ? "this machine has no way to it" : undefined;
   }
 
   /** Judges the failed checks of one node, one after another. */
@@ -76,7 +83,7 @@ export function createNodeHealth({ config, source }: { config: Config; source: I
         return true;
       }
       log.warn("a check of a node says nothing, and is made again", { ...problem, excuse });
-      if (performance.now() - doubtSince < HAND_OVER_MS) return false;
+      if (performance.now() - doubtSince < handOverMs) return false;
       log.error("this worker cannot tell how a node is; another one is to look", { ...problem, excuse });
       throw ApplicationFailure.retryable(`node ${node} could not be checked: ${excuse}`, "WatcherUnwell");
     };
