@@ -80,7 +80,7 @@ async function startPortraits(options: TestStackOptions = {}): Promise<Portraits
     return createComfyUi(`${simulator.url}/ui/${node}`, simulator.apiKey);
   };
   await put("tone.wav", tone);
-  const picture = await sharp({ create: { width: 96, height: 64, channels: 3, background: "teal" } })
+  const picture = await sharp({ create: { width: 64, height: 48, channels: 3, background: "teal" } })
     .png()
     .toBuffer();
 
@@ -122,8 +122,8 @@ async function startPortraits(options: TestStackOptions = {}): Promise<Portraits
       const graph = sonicGraph({
         image: await server.upload(new File([new Uint8Array(picture)], "foreign.png"), signal),
         audio: await server.upload(new File([new Uint8Array(tone)], "foreign.wav"), signal),
-        width: 96,
-        height: 64,
+        width: 64,
+        height: 48,
         duration: 5,
         // Unlike that of every other run: nothing comes from the node's cache.
         seed: Number.parseInt(randomUUID().slice(0, 7), 16),
@@ -396,8 +396,8 @@ describe("a portrait, end to end", () => {
         [332, 250],
       ],
       [
-        [1999, 101],
-        [1280, 64],
+        [1999, 501],
+        [1280, 320],
       ],
     ] as const) {
       it(`gets a picture of ${from.join("×")} as ${to.join("×")}`, async () => {
@@ -445,7 +445,7 @@ describe("a portrait, end to end", () => {
       assert.equal((await stack.view(next)).gpu?.id, gpu?.id);
     });
 
-    it("a model that fails: the cause, and nothing of its insides", async () => {
+    it("a model that fails: the cause in a sentence, and nothing of its insides", async () => {
       on.fault({ action: "render_error", times: 1 });
       const id = await on.submit({ notify_url: hook("render-error") });
       const { error } = await stack.untilState(id, "failed");
