@@ -80,7 +80,7 @@ async function startPortraits(options: TestStackOptions = {}): Promise<Portraits
     return createComfyUi(`${simulator.url}/ui/${node}`, simulator.apiKey);
   };
   await put("tone.wav", tone);
-  const picture = await sharp({ create: { width: 64, height: 48, channels: 3, background: "teal" } })
+  const picture = await sharp({ create: { width: 96, height: 64, channels: 3, background: "teal" } })
     .png()
     .toBuffer();
 
@@ -122,8 +122,8 @@ async function startPortraits(options: TestStackOptions = {}): Promise<Portraits
       const graph = sonicGraph({
         image: await server.upload(new File([new Uint8Array(picture)], "foreign.png"), signal),
         audio: await server.upload(new File([new Uint8Array(tone)], "foreign.wav"), signal),
-        width: 64,
-        height: 48,
+        width: 96,
+        height: 64,
         duration: 5,
         // Unlike that of every other run: nothing comes from the node's cache.
         seed: Number.parseInt(randomUUID().slice(0, 7), 16),
