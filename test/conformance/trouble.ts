@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { callGradio } from "../../src/clients/gradio.ts";
 import { eventually } from "../support/eventually.ts";
 import type { GradioSettings } from "../support/gradioNode.ts";
-import { JOB_TIMEOUT_MS, NODE_KEY, type Service } from "./service.ts";
+import { JOB_TIMEOUT_MS, NODE_KEY, type Service, type Version } from "./service.ts";
 
 const MAX_SENTENCE = 300;
 const manyLines = Array.from(
@@ -11,8 +11,7 @@ const manyLines = Array.from(
 ).join("\n");
 
 /** What goes wrong on real nodes, and what it comes to. */
-export function trouble(service: () => Service, options: { small?: boolean } = {}): void {
-  const { small = false } = options;
+export function trouble(service: () => Service, { small }: Version): void {
   const node = () => service().node;
   const runs = () => node().runs();
   const speak = (text = "Whatever happens.") => service().submit("/csm", { text, voice: "conversational_a" });
