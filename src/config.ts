@@ -1,6 +1,6 @@
 import { readFileSync } from "node:fs";
 import type { z } from "zod";
-import type { ModalOptions } from "./clients/modal.ts";
+import type { LipsyncContract, ModalOptions } from "./clients/modal.ts";
 import { type Environment, environmentSchema } from "./config/environment.ts";
 import type { ApiConfig, Config, OwnNode, PoolConfig, StorageConfig, TemporalTls } from "./config/types.ts";
 
@@ -175,6 +175,7 @@ function toConfig(env: Environment): Config {
       ratePerHour: env.SIM_RATE_PER_HOUR,
       comfyuiVersion: env.SIM_COMFYUI_VERSION,
       gradioVersion: env.SIM_GRADIO_VERSION,
+      modalContract: env.MODAL_CONTRACT,
     },
     embedded: {
       dataDir: env.C3_RENDER_DATA_DIR,
@@ -229,14 +230,22 @@ function poolsOf(nodes: readonly OwnNode[]): Record<string, PoolConfig> {
   return pools;
 }
 
+/** What the functions of each contract are called where they were first deployed. */
+const usualFunctions = {
+  "c3-render": { app: "musetalk", function: "lip_sync" },
+  "musetalk-poc": { app: "musetalk-poc", function: "run_inference" },
+} satisfies Record<LipsyncContract, Pick<ModalOptions, "app" | "function">>;
+
 function modalConfig(env: Environment): ModalOptions | undefined {
   const { MODAL_TOKEN_ID: tokenId, MODAL_TOKEN_SECRET: tokenSecret } = env;
   if (tokenId === undefined || tokenSecret === undefined) return undefined;
+  const usual = usualFunctions[env.MODAL_CONTRACT];
   return {
     tokenId,
     tokenSecret,
-    app: env.MODAL_APP,
-    function: env.MODAL_FUNCTION,
+    contract: env.MODAL_CONTRACT,
+    app: env.MODAL_APP ?? usual.app,
+    function: env.MODAL_FUNCTION ?? usual.function,
     environment: env.MODAL_ENVIRONMENT,
     serverUrl: env.MODAL_SERVER_URL,
   };

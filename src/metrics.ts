@@ -2,12 +2,14 @@ import { once } from "node:events";
 import { createServer } from "node:http";
 import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from "prom-client";
 import type { MetricsConfig } from "./config.ts";
-import type { GpuView, LedgerEntry } from "./gpus/types.ts";
+import type { GpuView, LedgerEntry, ProviderTrouble } from "./gpus/types.ts";
 
 /** What a process counts, for Prometheus. Names and labels are in docs/operations.md. */
 export type Metrics = ReturnType<typeof createMetrics>;
 
 const PREFIX = "c3_render_";
+/** What a process has not heard of the provider for so long it does not tell any more. */
+const PROVIDER_SEEN_WITHIN_MS = 300_000;
 
 export function createMetrics() {
   const registry = new Registry();
@@ -29,6 +31,16 @@ export function createMetrics() {
   const notified = counter("jobs_terminated_total", "Terminated jobs whose callers were told");
   const webhooks = counter("webhook_attempts_total", "Attempts to deliver a webhook", ["delivered"]);
   const postponed = counter("webhooks_postponed_total", "Attempts that were put off, to spare a receiver", ["reason"]);
+  let providerSeenAt = 0;
+  const provider = new Gauge({
+    name: `${PREFIX}provider_up`,
+    help: "Whether the GPU provider accepts the key, has money of ours and launches; as this process found it last",
+    labelNames: ["reason"] as const,
+    registers,
+    collect() {
+      if (performance.now() - providerSeenAt > PROVIDER_SEEN_WITHIN_MS) this.reset();
+    },
+  });
   const requests = new Histogram({
     name: `${PREFIX}http_request_seconds`,
     help: "Requests of the API",
@@ -56,6 +68,13 @@ export function createMetrics() {
       for (const [type, count] of look.waiting) waiting.set({ type }, count);
       open.set(look.openJobs);
       foreign.set(look.foreign);
+    },
+
+    /** @param state what is wrong; undefined when all is well */
+    providerSeen(state: ProviderTrouble["state"] | undefined): void {
+      providerSeenAt = performance.now();
+      provider.reset();
+      provider.set({ reason: state ?? "ok" }, state === undefined ? 1 : 0);
     },
 
     orphanStopped: () => orphans.inc(),

@@ -6,12 +6,14 @@ import type { Config } from "../config.ts";
 import type { MediaTools } from "../media/ffmpeg.ts";
 import type { Metrics } from "../metrics.ts";
 import type { ObjectStore } from "../storage/objectStore.ts";
+import type { Provider } from "./provider.ts";
 
 /** What the activities work with; put together by the worker, and by tests. */
 export interface ActivityDeps {
   config: Config;
   client: Client;
   comput3: Comput3;
+  provider: Provider;
   store: ObjectStore;
   safeFetch: SafeFetch;
   media: MediaTools;

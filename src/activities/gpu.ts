@@ -1,12 +1,12 @@
 import { setTimeout as delay } from "node:timers/promises";
-import { ApplicationFailure, activityInfo, cancellationSignal, log } from "@temporalio/activity";
-import { nodeIsUp } from "../clients/comput3.ts";
+import { ApplicationFailure, activityInfo, cancellationSignal } from "@temporalio/activity";
 import type { GpuUsage } from "../gpus/types.ts";
 import type { ActivityDeps } from "./deps.ts";
 import { withHeartbeats } from "./heartbeats.ts";
 import type { Ending, InstanceKey, LaunchRequest, Note, Paid } from "./instanceSource.ts";
+import { launch } from "./launch.ts";
 import { createLedger, entryOf } from "./ledger.ts";
-import { nodeUrlOf } from "./nodeUrls.ts";
+import { createNodeHealth } from "./nodeHealth.ts";
 import { createOwnNodes } from "./ownNodes.ts";
 import { createRentedInstances } from "./rentedInstances.ts";
 import type { EndedInstance } from "./types.ts";
@@ -31,38 +31,22 @@ interface LedgerInput {
   usage?: GpuUsage;
 }
 
-const CHECK_TRIES = 3;
-
 /** What is done to a paid instance. Every one of these may run twice, and finds what the first run did. */
-export function createGpuActivities(deps: Pick<ActivityDeps, "client" | "comput3" | "config" | "store" | "metrics">) {
-  const { config } = deps;
+export function createGpuActivities(deps: Omit<ActivityDeps, "safeFetch" | "media" | "modal">) {
+  const { config, provider } = deps;
   const source = config.gpu.provider === "static" ? createOwnNodes(config) : createRentedInstances(deps);
+  const health = createNodeHealth({ config, source });
   const ledger = createLedger(deps.store, deps.metrics);
-
-  async function isUp(node: string, signal: AbortSignal): Promise<boolean> {
-    return await nodeIsUp(nodeUrlOf(config, { node }), config.comput3.apiKey ?? "", signal);
-  }
 
   return {
     /**
      * Rents an instance, effectively once: adopts the one that an earlier attempt launched. Refused launches
      * are tried again after `config.gpu.launchRetryMs`; then it gives up, and the caller stops what there may be.
+     * @throws with a `LaunchEnd`
      */
     async launchGpu(request: LaunchRequest & { gpuId: string }): Promise<Paid> {
       const signal = cancellationSignal();
-      return await withHeartbeats(async () => {
-        for (const retryMs of [...config.gpu.launchRetryMs, undefined]) {
-          try {
-            return await source.launch(request, signal);
-          } catch (error) {
-            signal.throwIfAborted();
-            if (retryMs === undefined) throw ApplicationFailure.nonRetryable(messageOf(error), "LaunchFailed");
-            log.warn("no instance yet", { ...request, error: messageOf(error), retryMs });
-            await delay(retryMs, undefined, { signal });
-          }
-        }
-        throw ApplicationFailure.nonRetryable("no launch was tried", "LaunchFailed");
-      });
+      return await withHeartbeats(() => launch(request, { config, source, provider }, signal));
     },
 
     /** Waits until the node answers; not before it had `bootDelayMs` to boot. */
@@ -70,28 +54,17 @@ export function createGpuActivities(deps: Pick<ActivityDeps, "client" | "comput3
       const signal = cancellationSignal();
       await withHeartbeats(async () => {
         await delay(bootDelayMs, undefined, { signal });
-        while (!(await isUp(node, signal))) {
-          signal.throwIfAborted();
-          if (Date.now() >= readyBy) {
-            throw ApplicationFailure.nonRetryable(`node ${node} of ${gpuId} did not answer in time`, "NodeNotReady");
-          }
-          await delay(config.gpu.checkRetryMs, undefined, { signal });
-        }
+        if (await health.awaitUp(node, readyBy, signal)) return;
+        throw ApplicationFailure.nonRetryable(`node ${node} of ${gpuId} did not answer in time`, "NodeNotReady");
       });
     },
 
     /** Watches an instance until it is unhealthy or gone, and says why. Trouble of the control API says nothing. */
     async watchGpu(key: InstanceKey & { gpuId: string; workload: string; node: string }): Promise<{ reason: string }> {
+      const { node } = key;
       const signal = cancellationSignal();
-      return await withHeartbeats(async () => {
-        for (;;) {
-          await delay(config.gpu.watchIntervalMs, undefined, { signal });
-          if (!(await answersWithin(CHECK_TRIES, key.node, signal)))
-            return { reason: `node ${key.node} does not answer` };
-          if ((await source.isThere(key, signal)) === false)
-            return { reason: `node ${key.node} is gone from the provider` };
-        }
-      });
+      const isGone = async () => ((await source.isThere(key, signal)) === false ? gone(node) : undefined);
+      return { reason: await withHeartbeats(() => health.watch(node, signal, isGone)) };
     },
 
     /**
@@ -119,20 +92,12 @@ export function createGpuActivities(deps: Pick<ActivityDeps, "client" | "comput3
   function rateOf(type: string): number | undefined {
     return config.gpu.pools[type]?.rate;
   }
+}
 
-  async function answersWithin(tries: number, node: string, signal: AbortSignal): Promise<boolean> {
-    for (let tried = 0; tried < tries; tried += 1) {
-      if (tried > 0) await delay(config.gpu.checkRetryMs, undefined, { signal });
-      if (await isUp(node, signal)) return true;
-    }
-    return false;
-  }
+function gone(node: string): string {
+  return `node ${node} is gone from the provider`;
 }
 
 function isEnded(value: unknown): value is EndedInstance {
   return typeof value === "object" && value !== null && "workload" in value && "stoppedAt" in value;
-}
-
-function messageOf(error: unknown): string {
-  return error instanceof Error ? error.message : String(error);
 }

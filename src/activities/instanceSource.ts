@@ -36,10 +36,16 @@ export type Note = (ended: EndedInstance) => void;
 
 /** Where instances come from. Every call may be made twice, and finds what the first one did. */
 export interface InstanceSource {
-  /** @throws when there is none to be had now */
-  launch(request: LaunchRequest, signal: AbortSignal): Promise<Paid>;
+  /**
+   * @param maybe told `true` before the provider is asked for an instance, since from then on there may be one, and
+   *   `false` when it has refused
+   * @throws when there is none to be had now
+   */
+  launch(request: LaunchRequest, signal: AbortSignal, maybe: (isThere: boolean) => void): Promise<Paid>;
   /** Whether the provider still has it; undefined when it does not say. */
   isThere(instance: InstanceKey & { workload: string }, signal: AbortSignal): Promise<boolean | undefined>;
+  /** Whether the provider answers anything at all, be it a refusal; absent where there is none. */
+  answers?(signal: AbortSignal): Promise<boolean>;
   /**
    * Ends instances and sees that none is left; throws, to be tried again, until then. Others than the own one are
    * ended, and written down, by workflows of theirs: should a manager be terminated, nobody else would know of them.

@@ -1,14 +1,16 @@
 import { Readable } from "node:stream";
-import { ApplicationFailure, cancellationSignal, log } from "@temporalio/activity";
-import { z } from "zod";
+import { ApplicationFailure, activityInfo, cancellationSignal, log } from "@temporalio/activity";
 import { ModelFailure } from "../clients/modelCall.ts";
+import { announcedLength } from "../clients/nodeFetch.ts";
 import { TooLarge, UnsafeUrl } from "../clients/safeFetch.ts";
 import { failureTypes } from "../jobs/failureTypes.ts";
 import type { JobSpec, StoredFile } from "../jobs/job.ts";
+import { BrokenMp4 } from "../media/mp4.ts";
 import { keys } from "../storage/keys.ts";
 import type { ActivityDeps } from "./deps.ts";
 import { withHeartbeats } from "./heartbeats.ts";
-import { storeStream } from "./storeStream.ts";
+import { type LipsyncAnswer, lipsyncArguments, readAnswer, sentenceOf } from "./lipsyncContract.ts";
+import { BrokenResult, type Incoming, storeStream } from "./storeStream.ts";
 import type { PreparedInput, RunProgress } from "./types.ts";
 
 /** What became of a lip-sync call. */
@@ -21,15 +23,12 @@ export interface LipsyncResult {
 
 const POLL_MS = 2000;
 const MAX_REDIRECTS = 3;
+/** Statuses below 500 that may be others the next time. */
+const PASSING = new Set([408, 425, 429]);
+/** A video that arrives broken so often is broken. */
+const BROKEN_TRIES = 3;
 
-/** What the function answers; the contract is docs/modal.md. */
-const outputSchema = z
-  .object({
-    output_path: z.string().min(1).optional(),
-    output_url: z.url({ protocol: /^https?$/ }).optional(),
-    output: z.instanceof(Uint8Array).optional(),
-  })
-  .refine((value) => Object.values(value).some((part) => part !== undefined));
+type Video = Extract<LipsyncAnswer, { kind: "video" }>;
 
 /** Lip-sync by a function on Modal, which scales by itself: no GPU of ours is needed. */
 export function createLipsync({ config, store, safeFetch, modal }: ActivityDeps) {
@@ -46,7 +45,7 @@ export function createLipsync({ config, store, safeFetch, modal }: ActivityDeps)
       if (!(error instanceof ModelFailure)) throw error;
       throw error.kind === "transport"
         ? ApplicationFailure.retryable(error.message, "ModelUnreachable")
-        : ApplicationFailure.nonRetryable(error.message, failureTypes.modelFailed);
+        : ApplicationFailure.nonRetryable(sentenceOf(error.message), failureTypes.modelFailed);
     }
   }
 
@@ -59,30 +58,41 @@ export function createLipsync({ config, store, safeFetch, modal }: ActivityDeps)
     }
   }
 
-  async function storeVideo(job: JobSpec, output: z.infer<typeof outputSchema>, signal: AbortSignal) {
-    const target = { key: keys.result(job.id, "mp4"), mimeType: "video/mp4" };
-    if (output.output !== undefined) {
-      const body = Readable.from([Buffer.from(output.output)]);
-      const contentLength = String(output.output.length);
-      return await storeStream(store, { ...target, body, contentLength, contentType: null }, signal);
+  async function storeVideo(job: JobSpec, { bytes, url }: Video, signal: AbortSignal) {
+    const target = { key: keys.result(job.id, "mp4"), mimeType: "video/mp4", contentType: null };
+    if (bytes !== undefined) {
+      const body = Readable.from([Buffer.from(bytes)]);
+      return await storeWhole({ ...target, body, contentLength: String(bytes.length) }, signal);
     }
-    if (output.output_url === undefined) return undefined;
+    if (url === undefined) return undefined;
     const { maxVideoBytes: maxBytes, downloadTimeoutMs: timeoutMs } = config.inputs;
     try {
       const limits = { maxBytes, timeoutMs, maxRedirects: MAX_REDIRECTS, signal };
-      const { status, headers, body } = await safeFetch.get(output.output_url, limits);
+      const { status, headers, body } = await safeFetch.get(url, limits);
       if (status !== 200) {
         body.destroy();
         const message = `the server of the result answered ${status}`;
-        throw status >= 500 || status === 429
+        throw status >= 500 || PASSING.has(status)
           ? ApplicationFailure.retryable(message, "ResultUnreachable")
           : ApplicationFailure.nonRetryable(message, failureTypes.modelFailed);
       }
-      const contentLength = headers.get("content-length");
-      return await storeStream(store, { ...target, body, contentLength, contentType: null }, signal);
+      return await storeWhole({ ...target, body, contentLength: announcedLength(headers) }, signal);
     } catch (error) {
       if (!(error instanceof UnsafeUrl || error instanceof TooLarge)) throw error;
       throw ApplicationFailure.nonRetryable(`the result on Modal: ${error.message}`, failureTypes.modelFailed);
+    }
+  }
+
+  /** Half a video of which all came will not be whole the next time; what broke off on its way may be. */
+  async function storeWhole(incoming: Incoming, signal: AbortSignal) {
+    try {
+      return await storeStream(store, incoming, signal);
+    } catch (error) {
+      if (!(error instanceof BrokenResult)) throw error;
+      const final = error.cause instanceof BrokenMp4 && incoming.contentLength !== null;
+      throw final || activityInfo().attempt >= BROKEN_TRIES
+        ? ApplicationFailure.nonRetryable(`the result on Modal: ${error.message}`, failureTypes.modelFailed)
+        : ApplicationFailure.retryable(error.message, "ResultBroken");
     }
   }
 
@@ -97,8 +107,9 @@ export function createLipsync({ config, store, safeFetch, modal }: ActivityDeps)
       const links = await Promise.all(
         inputs.map(async ({ name, key }) => [`${name}_url`, await store.link(key, { expiresInSeconds })] as const),
       );
-      const parameters = { job_id: job.id, version: job.input.version, ...Object.fromEntries(links) };
-      const callId = await told(() => configured().spawn(parameters));
+      const call = { jobId: job.id, version: job.input.version, links: Object.fromEntries(links) };
+      const { contract } = configured();
+      const callId = await told(() => configured().spawn(lipsyncArguments(contract, call)));
       log.info("called Modal", { jobId: job.id, callId });
       return { callId };
     },
@@ -108,13 +119,19 @@ export function createLipsync({ config, store, safeFetch, modal }: ActivityDeps)
       const signal = cancellationSignal();
       return await withHeartbeats<LipsyncResult, RunProgress & { callId: string }>(async (report) => {
         const value = await untilDone(callId, (progress) => report({ ...progress, callId }), signal);
-        const output = outputSchema.safeParse(value);
-        if (!output.success) {
+        const answer = readAnswer(value);
+        if (answer.kind === "failed") {
+          throw ApplicationFailure.nonRetryable(
+            `the function on Modal failed: ${answer.reason}`,
+            failureTypes.modelFailed,
+          );
+        }
+        if (answer.kind === "unknown") {
           const message = "the function on Modal answered without output_path, output_url or output";
           throw ApplicationFailure.nonRetryable(message, failureTypes.modelFailed);
         }
-        const file = await storeVideo(job, output.data, signal);
-        const outputPath = output.data.output_path;
+        const file = await storeVideo(job, answer, signal);
+        const { outputPath } = answer;
         return { ...(outputPath !== undefined && { outputPath }), ...(file && { file }) };
       });
     },

@@ -5,7 +5,15 @@ import { decodeArrayFromPayloads } from "@temporalio/common/lib/internal-non-wor
 import type { Comput3, Workload } from "../clients/comput3.ts";
 import type { Config } from "../config.ts";
 import { MAX_WAITING } from "../gpus/pool.ts";
-import type { Assignment, Census, GpuView, LeaseRequest, PoolStatus } from "../gpus/types.ts";
+import type {
+  Assignment,
+  Census,
+  GpuView,
+  LeaseRequest,
+  PoolStatus,
+  ProviderReport,
+  ProviderTrouble,
+} from "../gpus/types.ts";
 import { truthOf } from "../jobs/ending.ts";
 import { initialView, type JobView, type StoredJob } from "../jobs/job.ts";
 import { isFinal } from "../jobs/states.ts";
@@ -19,12 +27,14 @@ import { ids, taskQueues } from "../workflows/names.ts";
 import type { RenderJobInput } from "../workflows/renderJob.ts";
 import type { Retirement } from "../workflows/retireInstance.ts";
 import { withHeartbeats } from "./heartbeats.ts";
+import { type Provider, troubleOf } from "./provider.ts";
 import type { createSignals } from "./signals.ts";
 import { limitsOf, poolSettings, startRetirement } from "./starts.ts";
 
 interface ReconcilerDeps {
   client: Client;
   comput3: Comput3;
+  provider: Provider;
   config: Config;
   signals: ReturnType<typeof createSignals>;
   removeInputs: (input: { jobId: string }) => Promise<void>;
@@ -36,6 +46,13 @@ interface ReconcilerDeps {
 /** By id, with what they wait for. */
 type OpenJobs = Map<string, Waiting | undefined>;
 
+/** What the provider runs; none of it, with the reason, when it did not say. */
+interface Found {
+  running: number;
+  foreign: number;
+  trouble?: ProviderTrouble | undefined;
+}
+
 /** A terminated job shows in the list a little after it was terminated. */
 const LIST_LAG_MS = 60_000;
 const QUERY_TIMEOUT_MS = 1000;
@@ -46,6 +63,8 @@ const endedByForce = "ExecutionStatus IN ('Terminated', 'TimedOut')";
 
 export interface ReconcileReport {
   summary: string;
+  /** How the provider was found, `{}` if well; absent where nothing is rented. */
+  provider?: { trouble?: ProviderTrouble };
 }
 
 /**
@@ -55,6 +74,7 @@ export interface ReconcileReport {
 export function createReconcile({
   client,
   comput3,
+  provider,
   config,
   signals,
   removeInputs,
@@ -72,23 +92,36 @@ export function createReconcile({
     const managers = await openManagers();
     const jobs = await openJobs();
     // None waits for another: the provider may not answer, nor the object store.
-    const [{ running, foreign }, notified] = await Promise.all([
+    const [{ running, foreign, trouble: listTrouble }, notified, keyTrouble, pools] = await Promise.all([
       healInstances(new Set(managers.map((gpu) => gpu.gpuId))),
       notifyTerminated(since - LIST_LAG_MS),
-      settleEndedManagers(since - LIST_LAG_MS),
+      provider.check(),
       informPools(at, managers, jobs),
+      settleEndedManagers(since - LIST_LAG_MS),
     ]);
+    const trouble = keyTrouble ?? listTrouble;
+    await tellOfProvider({ at, ...(trouble && { trouble }) }, pools);
     metrics.seen({ gpus: managers, waiting: countsOf(jobs), openJobs: jobs.size, foreign });
     const summary = `${running} instances, ${managers.length} managers, ${jobs.size} open jobs, ${notified} terminated jobs notified`;
-    return { summary };
+    return { summary, ...(config.gpu.provider !== "static" && { provider: { ...(trouble && { trouble }) } }) };
   }
 
-  async function informPools(at: number, managers: GpuView[], jobs: OpenJobs): Promise<void> {
+  /** Those that know nothing against it need not be told that all is well. */
+  async function tellOfProvider(found: ProviderReport, pools: readonly PoolStatus[]): Promise<void> {
+    const concerned = pools.filter((pool) => found.trouble !== undefined || pool.provider !== undefined);
+    for (const { type } of concerned) await provider.report(type, found);
+  }
+
+  async function informPools(at: number, managers: GpuView[], jobs: OpenJobs): Promise<PoolStatus[]> {
     const types = new Set([...Object.keys(config.gpu.pools), ...managers.map((gpu) => gpu.type)]);
+    const pools: PoolStatus[] = [];
     for (const type of types) {
+      const pool = await poolStatus(type);
+      if (pool !== undefined) pools.push(pool);
       const gpus = managers.filter((gpu) => gpu.type === type);
-      await sendCensus(type, at, gpus, jobs);
+      await sendCensus(type, at, pool, [...gpus, ...(await unlistedManagers(pool, gpus))], jobs);
     }
+    return pools;
   }
 
   async function openManagers(): Promise<GpuView[]> {
@@ -109,14 +142,14 @@ export function createReconcile({
     return jobs;
   }
 
-  async function healInstances(managed: ReadonlySet<string>): Promise<{ running: number; foreign: number }> {
+  async function healInstances(managed: ReadonlySet<string>): Promise<Found> {
     if (config.gpu.provider === "static") return { running: managed.size, foreign: 0 };
     let instances: Workload[];
     try {
       instances = await comput3.runningWorkloads();
     } catch (error) {
       log.warn("the provider's list could not be read", { error: String(error) });
-      return { running: 0, foreign: 0 };
+      return { running: 0, foreign: 0, trouble: troubleOf(error) };
     }
     let foreign = 0;
     for (const instance of instances) {
@@ -176,8 +209,13 @@ export function createReconcile({
     return true;
   }
 
-  async function sendCensus(type: string, at: number, gpus: GpuView[], jobs: OpenJobs): Promise<void> {
-    const pool = await poolStatus(type);
+  async function sendCensus(
+    type: string,
+    at: number,
+    pool: PoolStatus | undefined,
+    gpus: GpuView[],
+    jobs: OpenJobs,
+  ): Promise<void> {
     const queued = (pool?.queue ?? []).map(({ jobId }) => jobId);
     const known = new Set([...queued, ...(pool?.gpus ?? []).flatMap((gpu) => gpu.lease?.jobId ?? [])]);
     const missing = [...jobs].filter(([jobId, wish]) => wish?.gpuType === type && !known.has(jobId));
@@ -225,6 +263,16 @@ export function createReconcile({
   }
 
   // Lists lag behind: what they seem to contradict is looked at again.
+
+  /** Managers that the pool knows and the list does not have, but that run. */
+  async function unlistedManagers(pool: PoolStatus | undefined, listed: readonly GpuView[]): Promise<GpuView[]> {
+    const known = new Set(listed.map(({ gpuId }) => gpuId));
+    const missing = (pool?.gpus ?? []).filter(({ gpuId }) => !known.has(gpuId));
+    const found = await Promise.all(missing.map(({ gpuId }) => describe(gpuId)));
+    return found.flatMap((manager) =>
+      manager?.status.name === "RUNNING" && isGpuView(manager.memo?.gpu) ? manager.memo.gpu : [],
+    );
+  }
 
   async function stillWaiting(jobIds: readonly string[]): Promise<LeaseRequest[]> {
     const jobs = await lookAt(jobIds);

@@ -1,6 +1,7 @@
 import { setTimeout as delay } from "node:timers/promises";
 import { ApplicationFailure, log } from "@temporalio/activity";
-import type { Workload } from "../clients/comput3.ts";
+import { Comput3Error, type Workload } from "../clients/comput3.ts";
+import { watchLoop } from "../loopTime.ts";
 import { readPoolOverrides } from "../storage/poolOverrides.ts";
 import { ids } from "../workflows/names.ts";
 import type { ActivityDeps } from "./deps.ts";
@@ -11,6 +12,9 @@ import type { EndedInstance } from "./types.ts";
 
 /** How long a stopped instance may still be listed before the stop counts as failed. */
 const CONFIRM_MS = 60_000;
+/** Whether the provider's API answers at all is asked to judge a node, while a job may wait for the verdict. */
+const ANSWER_WITHIN_MS = 5000;
+const REQUEST_TIMEOUT = 408;
 
 /** Instances that are rented from Comput3, and paid for by the second. */
 export function createRentedInstances({
@@ -37,7 +41,23 @@ export function createRentedInstances({
     return instances.find((instance) => instance.workload === kept);
   }
 
-  async function launch(key: LaunchRequest, signal: AbortSignal): Promise<Paid> {
+  async function rent(
+    { type, expires }: InstanceKey,
+    signal: AbortSignal,
+    maybe: (isThere: boolean) => void,
+  ): Promise<Pick<Paid, "workload" | "node">> {
+    maybe(true);
+    try {
+      return await comput3.launch({ type, expires }, signal);
+    } catch (error) {
+      // Whatever else went wrong, an instance may have come of it.
+      const { status = 0 } = error instanceof Comput3Error ? error : {};
+      if (status >= 400 && status < 500 && status !== REQUEST_TIMEOUT) maybe(false);
+      throw error;
+    }
+  }
+
+  async function launch(key: LaunchRequest, signal: AbortSignal, maybe: (isThere: boolean) => void): Promise<Paid> {
     const running = await comput3.runningWorkloads(signal);
     const ours = running.filter((workload) => workload.type === key.type && workload.expires === key.expires);
     // The provider counts whole seconds.
@@ -46,7 +66,8 @@ export function createRentedInstances({
     if (adopted === undefined && running.filter(({ type }) => type === key.type).length >= max) {
       throw new Error(`there are already ${max} instances of ${key.type}`);
     }
-    const launched = adopted ?? (await comput3.launch({ type: key.type, expires: key.expires }, signal));
+    if (adopted !== undefined) maybe(true);
+    const launched = adopted ?? (await rent(key, signal, maybe));
     log.info(adopted === undefined ? "instance launched" : "instance adopted", { ...key, ...launched });
     const listed = await stopOthers(key, launched.workload, signal);
     const created = listed?.created ?? Math.floor(Date.now() / 1000);
@@ -60,6 +81,19 @@ export function createRentedInstances({
       signal.throwIfAborted();
       log.warn("the provider's list could not be read", { workload: key.workload, error: messageOf(error) });
       return undefined;
+    }
+  }
+
+  async function answers(signal: AbortSignal): Promise<boolean> {
+    const limit = watchLoop(ANSWER_WITHIN_MS, signal);
+    try {
+      await comput3.runningWorkloads(limit.signal);
+      return true;
+    } catch (error) {
+      signal.throwIfAborted();
+      return error instanceof Comput3Error && error.status !== undefined;
+    } finally {
+      limit.end();
     }
   }
 
@@ -112,7 +146,7 @@ export function createRentedInstances({
     }
   }
 
-  return { launch, isThere, end };
+  return { launch, isThere, answers, end };
 }
 
 function messageOf(error: unknown): string {

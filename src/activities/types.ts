@@ -50,6 +50,12 @@ export interface EndedInstance {
   refundAmount?: number;
 }
 
+/** The details of the failure that a launch ends with. */
+export interface LaunchEnd {
+  /** No instance can have come of it: there is none to be stopped. */
+  nothingLaunched: boolean;
+}
+
 /** The progress of a model run, as its heartbeat carries it. */
 export interface RunProgress {
   /** 0–1, or null when the model does not say. */

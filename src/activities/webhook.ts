@@ -83,7 +83,6 @@ export function createAttemptWebhook({
     const body = JSON.stringify(content);
     const headers = {
       "Content-Type": "application/json",
-      "User-Agent": "c3-render",
       ...signatureHeaders(secretsFor(config, request.tenant), request.jobId, at, body),
     };
     try {

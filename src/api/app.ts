@@ -9,7 +9,7 @@ import { accessLog } from "./middleware/accessLog.ts";
 import { authenticate } from "./middleware/authentication.ts";
 import { crossOrigin } from "./middleware/crossOrigin.ts";
 import { limitReads } from "./middleware/rateLimit.ts";
-import { createReadPool } from "./poolStatus.ts";
+import { createReadPool, createReadProvider } from "./poolStatus.ts";
 import { codecRoutes } from "./routes/codec.ts";
 import { dashboardRoutes } from "./routes/dashboard.ts";
 import { deliveryRoutes } from "./routes/deliveries.ts";
@@ -57,7 +57,7 @@ export function createApp(deps: ApiDeps): Hono<ApiEnv> {
     }),
   );
 
-  mount(operationsRoutes(deps));
+  mount(operationsRoutes(deps, createReadProvider(deps, readPool)));
   mount(fileRoutes(deps));
   mount(docsRoutes(deps));
   mount(dashboardRoutes(deps));

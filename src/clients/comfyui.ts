@@ -1,7 +1,11 @@
+import { Readable } from "node:stream";
+import { FormData, type RequestInit, type Response } from "undici";
 import { WebSocket } from "ws";
 import { z } from "zod";
 import { timeLimit } from "../timeLimit.ts";
-import { reasonOf } from "./modelCall.ts";
+import { type HistoryEntry, historySchema, type OutputFile, type QueuedPrompt, queueSchema } from "./comfyuiHistory.ts";
+import { jsonOf, keyRefused, ModelFailure, reasonOf } from "./modelCall.ts";
+import { nodeFetch } from "./nodeFetch.ts";
 
 /**
  * The HTTP API of a ComfyUI server, as far as a render needs it, over all its versions since 0.3.33.
@@ -32,8 +36,8 @@ export interface ComfyUi {
   deleteFromQueue(promptId: string): Promise<void>;
   /** Interrupts a running prompt. Servers before 0.3.57 ignore the id and interrupt whatever runs. */
   interrupt(promptId: string): Promise<void>;
-  /** Whether an output file is there. */
-  hasOutput(file: OutputFile): Promise<boolean>;
+  /** What is in an output file; undefined when there is none. */
+  openOutput(file: OutputFile, signal: AbortSignal): Promise<Readable | undefined>;
   fileUrl(file: OutputFile): string;
   /** Listens to what the server says of the prompts of one client, until `close`. */
   listen(clientId: string, onEvent: (event: ComfyEvent) => void): { close(): void };
@@ -41,26 +45,6 @@ export interface ComfyUi {
 
 /** A graph in ComfyUI's API format: node id → class and inputs. */
 export type Graph = Record<string, { class_type: string; inputs: Record<string, unknown> }>;
-
-export interface QueuedPrompt {
-  id: string;
-  graph: unknown;
-}
-
-export interface HistoryEntry {
-  id: string;
-  graph: unknown;
-  state: "success" | "failed" | "interrupted";
-  /** A sentence with node and cause, for `failed`. */
-  error?: string;
-  files: OutputFile[];
-}
-
-export interface OutputFile {
-  filename: string;
-  subfolder: string;
-  type: string;
-}
 
 export type ComfyEvent =
   | { kind: "progress"; value: number; max: number; node: string | undefined }
@@ -80,57 +64,42 @@ export class ComfyRefused extends Error {
 }
 
 const TIMEOUT_MS = 30_000;
-const UPLOAD_TIMEOUT_MS = 600_000;
+const FILE_TIMEOUT_MS = 600_000;
 const RECENT = 50;
 const EXCERPT = 300;
 
-const queueItem = z.tuple([z.number(), z.string(), z.unknown()]).rest(z.unknown());
-const queueSchema = z.object({ queue_running: z.array(queueItem), queue_pending: z.array(queueItem) });
-const outputFile = z.object({ filename: z.string(), subfolder: z.string().default(""), type: z.string() });
-const nodeOutput = z.object({ gifs: z.array(outputFile).optional(), videos: z.array(outputFile).optional() });
-const entrySchema = z.object({
-  prompt: z.tuple([z.number(), z.string(), z.unknown()]).rest(z.unknown()),
-  outputs: z.record(z.string(), nodeOutput),
-  status: z.object({ status_str: z.string(), messages: z.array(z.tuple([z.string(), z.unknown()])) }),
-});
-const historySchema = z.record(z.string(), entrySchema);
+const complaint = z.object({ message: z.string().catch("not valid"), details: z.string().catch("") });
 const nodeError = z.object({
-  class_type: z.string().optional(),
-  errors: z.array(z.object({ message: z.string(), details: z.string().default("") })).default([]),
+  class_type: z.string().optional().catch(undefined),
+  errors: z.array(complaint).catch([]),
 });
-const submittedSchema = z.object({ prompt_id: z.string(), node_errors: z.record(z.string(), nodeError).default({}) });
-const refusedSchema = z.object({
-  error: z.object({ message: z.string(), details: z.string().default("") }),
-  node_errors: z.record(z.string(), nodeError).catch({}).default({}),
-});
-const executionError = z.object({
-  node_id: z.coerce.string().optional(),
-  node_type: z.string().optional(),
-  exception_message: z.string().default(""),
-});
+const nodeErrors = z.record(z.string(), nodeError).catch({});
+const submittedSchema = z.object({ prompt_id: z.string(), node_errors: nodeErrors });
+const refusedSchema = z.object({ error: complaint, node_errors: nodeErrors });
 const uploadedSchema = z.object({ name: z.string().min(1), subfolder: z.string().default("") });
 const statsSchema = z.object({ system: z.object({ comfyui_version: z.string().default("unknown") }) });
 
+interface CallOptions extends RequestInit {
+  timeoutMs?: number;
+}
+
 /** @param baseUrl without a trailing slash */
 export function createComfyUi(baseUrl: string, apiKey: string): ComfyUi {
-  const headers = { "X-C3-API-KEY": apiKey };
-
-  async function call(path: string, init: RequestInit & { timeoutMs?: number } = {}): Promise<Response> {
+  async function call(path: string, init: CallOptions = {}): Promise<Response> {
     const { timeoutMs = TIMEOUT_MS, signal, ...rest } = init;
     try {
-      return await fetch(`${baseUrl}${path}`, {
-        ...rest,
-        headers: { ...headers, ...rest.headers },
-        redirect: "error",
-        signal: timeLimit(timeoutMs, signal),
-      });
+      const response = await nodeFetch(`${baseUrl}${path}`, apiKey, { ...rest, signal: timeLimit(timeoutMs, signal) });
+      if (response.status !== 401 && response.status !== 403) return response;
+      await response.body?.cancel();
+      throw keyRefused(response.status);
     } catch (error) {
       signal?.throwIfAborted();
+      if (error instanceof ModelFailure) throw error;
       throw new ComfyUnreachable(`ComfyUI ${pathOf(path)} could not be reached: ${reasonOf(error)}`, { cause: error });
     }
   }
 
-  async function read<T>(path: string, schema: z.ZodType<T>, init?: RequestInit & { timeoutMs?: number }): Promise<T> {
+  async function read<T>(path: string, schema: z.ZodType<T>, init?: CallOptions): Promise<T> {
     const response = await call(path, init);
     const text = await response.text().catch((error: unknown) => {
       throw new ComfyUnreachable(`ComfyUI ${pathOf(path)} broke off: ${reasonOf(error)}`, { cause: error });
@@ -164,7 +133,7 @@ export function createComfyUi(baseUrl: string, apiKey: string): ComfyUi {
         method: "POST",
         body,
         signal,
-        timeoutMs: UPLOAD_TIMEOUT_MS,
+        timeoutMs: FILE_TIMEOUT_MS,
       });
       return uploaded.subfolder === "" ? uploaded.name : `${uploaded.subfolder}/${uploaded.name}`;
     },
@@ -182,33 +151,34 @@ export function createComfyUi(baseUrl: string, apiKey: string): ComfyUi {
 
     async queue() {
       const { queue_running: running, queue_pending: pending } = await read("/queue", queueSchema);
-      const toPrompt = ([, id, graph]: z.infer<typeof queueItem>) => ({ id, graph });
-      return { running: running.map(toPrompt), pending: pending.map(toPrompt) };
+      return { running, pending };
     },
 
     async history(promptId) {
       const entries = await read(`/history/${encodeURIComponent(promptId)}`, historySchema);
-      const [entry] = Object.values(entries);
-      return entry && toEntry(entry);
+      return entries.find(({ id }) => id === promptId);
     },
 
-    async recentHistory() {
-      return Object.values(await read(`/history?max_items=${RECENT}`, historySchema)).map(toEntry);
-    },
+    recentHistory: () => read(`/history?max_items=${RECENT}`, historySchema),
 
     deleteFromQueue: (promptId) => tell("/queue", { delete: [promptId] }),
     interrupt: (promptId) => tell("/interrupt", { prompt_id: promptId }),
 
-    async hasOutput(file) {
-      const response = await call(viewPath(file), { method: "HEAD" });
-      if (response.status === 404) return false;
-      if (response.ok) return true;
+    async openOutput(file, signal) {
+      const response = await call(viewPath(file), { signal, timeoutMs: FILE_TIMEOUT_MS });
+      if (response.ok && response.body !== null) return Readable.fromWeb(response.body);
+      await response.body?.cancel();
+      if (response.status === 404) return undefined;
       throw new ComfyUnreachable(`ComfyUI /view answered ${response.status}`);
     },
 
     listen(clientId, onEvent) {
       const url = `${baseUrl.replace(/^http/, "ws")}/ws?${new URLSearchParams({ clientId })}`;
-      const socket = new WebSocket(url, { headers, handshakeTimeout: TIMEOUT_MS, followRedirects: false });
+      const socket = new WebSocket(url, {
+        headers: { "X-C3-API-KEY": apiKey },
+        handshakeTimeout: TIMEOUT_MS,
+        followRedirects: false,
+      });
       let open = true;
       socket.on("message", (data, isBinary) => {
         // Binary messages are previews.
@@ -260,29 +230,6 @@ function eventOf(message: unknown): ComfyEvent | undefined {
   }
 }
 
-function toEntry({ prompt: [, id, graph], outputs, status }: z.infer<typeof entrySchema>): HistoryEntry {
-  const files = Object.values(outputs).flatMap(({ gifs = [], videos = [] }) => [...gifs, ...videos]);
-  if (status.status_str === "success") return { id, graph, state: "success", files };
-  const [name, data] = status.messages.at(-1) ?? [];
-  if (name === "execution_interrupted") return { id, graph, state: "interrupted", files };
-  const failed = status.messages.find(([message]) => message === "execution_error");
-  return { id, graph, state: "failed", error: describeFailure(failed?.[1] ?? data), files };
-}
-
-/** Node and cause; never the traceback, nor the inputs, which hold the caller's data. */
-function describeFailure(data: unknown): string {
-  const {
-    node_id: id,
-    node_type: type,
-    exception_message: message,
-  } = executionError.safeParse(data).data ?? {
-    exception_message: "",
-  };
-  const where = type === undefined ? "" : ` in ${type}${id === undefined ? "" : ` (node ${id})`}`;
-  const why = message.trim().split("\n")[0] ?? "";
-  return `ComfyUI failed${where}: ${why === "" ? "no reason given" : why.slice(0, EXCERPT)}`;
-}
-
 function refusalOf(answer: unknown): string {
   const refused = refusedSchema.safeParse(answer);
   if (!refused.success) return "ComfyUI refused the request";
@@ -308,12 +255,4 @@ function viewPath({ filename, subfolder, type }: OutputFile): string {
 
 function pathOf(path: string): string {
   return path.split("?")[0] ?? path;
-}
-
-function jsonOf(text: string): unknown {
-  try {
-    return JSON.parse(text);
-  } catch {
-    return undefined;
-  }
 }

@@ -1,14 +1,8 @@
+import type { Readable } from "node:stream";
 import { setTimeout as delay } from "node:timers/promises";
-import {
-  type ComfyEvent,
-  ComfyRefused,
-  type ComfyUi,
-  ComfyUnreachable,
-  type Graph,
-  type HistoryEntry,
-  type OutputFile,
-} from "./comfyui.ts";
-import { ModelAborted, ModelFailure, type OnProgress } from "./modelCall.ts";
+import { type ComfyEvent, ComfyRefused, type ComfyUi, ComfyUnreachable, type Graph } from "./comfyui.ts";
+import type { HistoryEntry, OutputFile } from "./comfyuiHistory.ts";
+import { ModelAborted, ModelFailure, type OnProgress, reasonOf } from "./modelCall.ts";
 
 export interface PromptRun {
   graph: Graph;
@@ -16,6 +10,8 @@ export interface PromptRun {
   promptId: string;
   /** What the output file's name starts with, or holds. No other run has it, so the run is known by it, too. */
   filePrefix: string;
+  /** Whether a video is whole: a ComfyUI that was killed leaves half of one. @throws when it cannot be read to its end */
+  isWhole(video: Readable): Promise<boolean>;
   /** Between two looks while no event comes. */
   pollMs: number;
   /** How long a server may not answer. */
@@ -34,6 +30,8 @@ const SETTLE_LOOK_MS = 250;
 const SETTLE_SILENCE_MS = 5000;
 /** A server that restarts forgets its queue; then the run is submitted once more. */
 const MAX_SUBMISSIONS = 2;
+/** Each run that was killed has left a file with a number that the next one does not take. */
+const MOST_FILES = 5;
 
 /**
  * Runs a graph and waits for its video. What an earlier attempt submitted is looked for first, in the history, in
@@ -102,7 +100,7 @@ async function find(comfy: ComfyUi, run: PromptRun): Promise<Found> {
 function isOurs({ promptId, filePrefix }: PromptRun) {
   // An operator's graph may put a folder before it, or more behind it.
   return ({ id, graph }: { id: string; graph: unknown }) =>
-    id === promptId || JSON.stringify(graph).includes(filePrefix);
+    id === promptId || (JSON.stringify(graph) ?? "").includes(filePrefix);
 }
 
 function videoOf({ state, error, files }: HistoryEntry, { filePrefix }: PromptRun): OutputFile {
@@ -121,10 +119,22 @@ function videoOf({ state, error, files }: HistoryEntry, { filePrefix }: PromptRu
   }
 }
 
-/** A server that restarted has forgotten the run, and kept its file. */
-async function finishedFile(comfy: ComfyUi, { filePrefix }: PromptRun): Promise<OutputFile | undefined> {
-  const file = { filename: `${filePrefix}_00001-audio.mp4`, subfolder: "", type: "output" };
-  return (await comfy.hasOutput(file)) ? file : undefined;
+/** A server that restarted has forgotten the run, and kept its file; half of it, if it was just being written. */
+async function finishedFile(
+  comfy: ComfyUi,
+  { filePrefix, isWhole, signal }: PromptRun,
+): Promise<OutputFile | undefined> {
+  for (let number = 1; number <= MOST_FILES; number += 1) {
+    const filename = `${filePrefix}_${String(number).padStart(5, "0")}-audio.mp4`;
+    const file = { filename, subfolder: "", type: "output" };
+    const video = await comfy.openOutput(file, signal);
+    if (video !== undefined && (await isWhole(video).catch(unreadable))) return file;
+  }
+  return undefined;
+}
+
+function unreadable(error: unknown): never {
+  throw new ComfyUnreachable(`ComfyUI /view broke off: ${reasonOf(error)}`, { cause: error });
 }
 
 /**

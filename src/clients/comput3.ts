@@ -1,5 +1,6 @@
 import { z } from "zod";
-import { timeLimit } from "../timeLimit.ts";
+import { watchLoop } from "../loopTime.ts";
+import { checkNode, problemOf } from "./nodeCheck.ts";
 
 /** An instance as `/workloads` lists it; times are Unix seconds. */
 const workloadSchema = z.object({
@@ -15,17 +16,32 @@ export type Workload = z.infer<typeof workloadSchema>;
 const launchedSchema = z.object({ workload: z.string(), node: z.string() });
 /** Older builds answer a stop with an empty object or with `{"success": true}`. */
 const stoppedSchema = z.object({ stopped: z.number().optional(), refund_amount: z.number().optional() });
-const balanceSchema = z.object({ balance: z.number() });
+const balanceSchema = z.object({
+  balance: z.union([z.number(), z.string().regex(/^-?\d/).transform(Number.parseFloat)]),
+});
+
+/** What kind of a failure it is, and so whether and when trying again may help. */
+export type Comput3ErrorKind =
+  /** The key is not accepted (401, 403): nothing helps before somebody changes it, here or there. */
+  | "refused"
+  /** The account has no money left: nothing helps before somebody pays. */
+  | "no_balance"
+  /** No answer, an error of the server or a page of its CDN: it may well be better soon. */
+  | "unreachable"
+  /** Another answer than the one asked for: there may be no instance to be had, for example. */
+  | "failing";
 
 /** The control API refused, failed or could not be reached. The message is a sentence without any secret. */
 export class Comput3Error extends Error {
   override name = "Comput3Error";
   /** The HTTP status, if there was an answer. */
   readonly status: number | undefined;
+  readonly kind: Comput3ErrorKind;
 
-  constructor(message: string, options: { status?: number; cause?: unknown } = {}) {
+  constructor(message: string, options: { kind: Comput3ErrorKind; status?: number; cause?: unknown }) {
     super(message, { cause: options.cause });
     this.status = options.status;
+    this.kind = options.kind;
   }
 }
 
@@ -55,7 +71,6 @@ export interface Comput3 {
 }
 
 const TIMEOUT_MS = 30_000;
-const NODE_TIMEOUT_MS = 5000;
 /** The API answers calls of its own web page. */
 const ORIGIN = "https://launch.comput3.ai";
 const EXCERPT = 100;
@@ -66,27 +81,34 @@ export function createComput3({ apiUrl, apiKey, timeoutMs = TIMEOUT_MS }: Comput
     const what = `Comput3 ${path}`;
     let response: Response;
     let text: string;
+    const loop = watchLoop(timeoutMs, signal);
     try {
       response = await fetch(`${apiUrl}${path}`, {
         method: body === undefined ? "GET" : "POST",
         headers: { "X-C3-API-KEY": apiKey, "Content-Type": "application/json", Origin: ORIGIN },
         redirect: "error",
-        signal: timeLimit(timeoutMs, signal),
+        signal: loop.signal,
         ...(body && { body: JSON.stringify(body) }),
       });
       text = await response.text();
     } catch (error) {
       signal?.throwIfAborted();
-      throw new Comput3Error(`${what} could not be reached: ${causeOf(error)}`, { cause: error });
+      const message = `${what} could not be reached: ${problemOf(error)}`;
+      throw new Comput3Error(message, { kind: "unreachable", cause: error });
+    } finally {
+      loop.end();
     }
+    const { status } = response;
     if (!response.ok) {
-      throw new Comput3Error(`${what} answered ${response.status}: ${excerptOf(text)}`, { status: response.status });
+      const message = `${what} answered ${status}: ${excerptOf(text)}`;
+      throw new Comput3Error(message, { kind: kindOf(status, text), status });
     }
     const parsed = schema.safeParse(jsonOf(text));
     if (parsed.success) return parsed.data;
-    throw new Comput3Error(`${what} answered something else than expected: ${excerptOf(text)}`, {
-      status: response.status,
-    });
+    const message = `${what} answered something else than expected: ${excerptOf(text)}`;
+    // A launch that is refused for want of money may be told with 200; a balance is about money anyway.
+    const kind = path === "/launch" ? kindOf(status, text) : isPage(text) ? "unreachable" : "failing";
+    throw new Comput3Error(message, { kind, status });
   }
 
   return {
@@ -113,19 +135,30 @@ export function createComput3({ apiUrl, apiKey, timeoutMs = TIMEOUT_MS }: Comput
 
 /** Whether a node answers 200 within five seconds. */
 export async function nodeIsUp(nodeUrl: string, apiKey: string, signal?: AbortSignal): Promise<boolean> {
-  try {
-    const response = await fetch(`${nodeUrl}/`, {
-      headers: { "X-C3-API-KEY": apiKey },
-      redirect: "error",
-      signal: timeLimit(NODE_TIMEOUT_MS, signal),
-    });
-    await response.body?.cancel();
-    return response.status === 200;
-  } catch {
-    // Whatever kept it from answering: it is not up.
-    signal?.throwIfAborted();
-    return false;
-  }
+  return (await checkNode(nodeUrl, apiKey, signal)).up;
+}
+
+/** How APIs speak of an account that is empty; "insufficient" alone may be said of instances, or of rights. */
+const ofMoney = /\b(balance|funds?|credits?|payment|billing|top[ -]?up)\b/i;
+const ofSomethingElse = /\b(capacity|gpus?|instances?|nodes?|resources?|permissions?|privileges?|scopes?|rights?)\b/i;
+
+/** The status tells, and the words of an answer that is meant for us; a page is the CDN's, whatever it says. */
+function kindOf(status: number, text: string): Comput3ErrorKind {
+  if (status === 402) return "no_balance";
+  if (status === 401) return "refused";
+  if (!isPage(text) && saysThatMoneyLacks(text)) return "no_balance";
+  if (status === 403) return "refused";
+  return isPage(text) || status >= 500 ? "unreachable" : "failing";
+}
+
+function isPage(text: string): boolean {
+  return /^\s*</.test(text);
+}
+
+function saysThatMoneyLacks(text: string): boolean {
+  const words = text.replaceAll("_", " ");
+  if (ofMoney.test(words)) return true;
+  return /\binsufficient\b/i.test(words) && !ofSomethingElse.test(words);
 }
 
 /** Under load the API answers with the HTML page of its CDN: of it, no more than a few words. */
@@ -144,9 +177,4 @@ function jsonOf(text: string): unknown {
   } catch {
     return undefined;
   }
-}
-
-function causeOf(error: unknown): string {
-  if (!(error instanceof Error)) return String(error);
-  return error.cause instanceof Error ? error.cause.message : error.message;
 }

@@ -1,11 +1,15 @@
 import type { FunctionCall, ModalClient } from "modal";
 import { ModelFailure, reasonOf } from "./modelCall.ts";
 
+/** What the function is called with, and what it answers: docs/modal.md. */
+export type LipsyncContract = "c3-render" | "musetalk-poc";
+
 export interface ModalOptions {
   tokenId: string;
   tokenSecret: string;
   app: string;
   function: string;
+  contract: LipsyncContract;
   environment: string | undefined;
   /** undefined: Modal's own. */
   serverUrl: string | undefined;
@@ -13,6 +17,7 @@ export interface ModalOptions {
 
 /** One function that is deployed on Modal. The library is loaded when it is first used. */
 export interface ModalFunction {
+  contract: LipsyncContract;
   /**
    * Starts a call.
    * @returns its id, by which every process can find it again
@@ -56,6 +61,8 @@ export function createModalFunction(options: ModalOptions): ModalFunction {
   const callOf = (client: ModalClient, callId: string): Promise<FunctionCall> => client.functionCalls.fromId(callId);
 
   return {
+    contract: options.contract,
+
     spawn: (parameters) =>
       using(async (client) => {
         const found = await client.functions.fromName(app, name, environment === undefined ? {} : { environment });

@@ -1,7 +1,8 @@
 import { createInterface } from "node:readline";
 import { Readable } from "node:stream";
 import { z } from "zod";
-import { ModelAborted, ModelFailure, reasonOf } from "./modelCall.ts";
+import { jsonOf, keyRefused, ModelAborted, ModelFailure, oneLine, reasonOf } from "./modelCall.ts";
+import { nodeFetch } from "./nodeFetch.ts";
 
 /** The Ollama server of a node. https://github.com/ollama/ollama/blob/main/docs/api.md */
 export interface OllamaNode {
@@ -26,18 +27,28 @@ export class ModelMissing extends Error {
   override name = "ModelMissing";
 }
 
+/** Ollama's own words, whichever way they come. */
+const errorText = z
+  .union([
+    z.null().transform(() => undefined),
+    z.string(),
+    z.object({ message: z.string() }).transform(({ message }) => message),
+    z.unknown().transform((error) => JSON.stringify(error)),
+  ])
+  .optional();
+/** Newer servers say more, such as what the model thinks; of what is known here, nothing else is looked at. */
 const pieceSchema = z.object({
-  response: z.string().default(""),
-  done: z.boolean().default(false),
-  error: z.string().optional(),
+  response: z.string().catch(""),
+  done: z.boolean().catch(false),
+  error: errorText,
 });
 const pullSchema = z.object({
-  status: z.string().default(""),
-  total: z.number().optional(),
-  completed: z.number().optional(),
-  error: z.string().optional(),
+  status: z.string().catch(""),
+  total: z.number().optional().catch(undefined),
+  completed: z.number().optional().catch(undefined),
+  error: errorText,
 });
-const errorSchema = z.object({ error: z.string() });
+const errorSchema = z.object({ error: errorText });
 const BUSY = 503;
 
 /**
@@ -73,11 +84,12 @@ export async function pull(node: OllamaNode, model: string, onProgress: (done: n
 async function* lines<T>(node: OllamaNode, path: string, body: object, schema: z.ZodType<T>): AsyncGenerator<T> {
   const { baseUrl, apiKey, signal } = node;
   try {
-    const response = await fetch(`${baseUrl}${path}`, {
+    // A model that has to be loaded first, or a queue, is minutes of silence: nothing but `signal` bounds it. Whoever asks
+    // again stands at the end of the queue.
+    const response = await nodeFetch(`${baseUrl}${path}`, apiKey, {
       method: "POST",
-      headers: { "Content-Type": "application/json", "X-C3-API-KEY": apiKey },
+      headers: { "Content-Type": "application/json" },
       body: JSON.stringify(body),
-      redirect: "error",
       signal,
     });
     if (!response.ok) throw refusalOf(response.status, await response.text());
@@ -97,7 +109,11 @@ async function* parsed<T>(body: Readable, schema: z.ZodType<T>): AsyncGenerator<
   reader.on("error", () => undefined);
   try {
     for await (const line of reader) {
-      if (line.trim() !== "") yield schema.parse(JSON.parse(line));
+      if (line.trim() === "") continue;
+      const value = jsonOf(line);
+      if (value === undefined) throw new ModelFailure("transport", "the model's server said something strange");
+      const known = schema.safeParse(value);
+      if (known.success) yield known.data;
     }
   } finally {
     body.destroy();
@@ -105,18 +121,14 @@ async function* parsed<T>(body: Readable, schema: z.ZodType<T>): AsyncGenerator<
 }
 
 function refusalOf(status: number, text: string): Error {
+  if (status === 401 || status === 403) return keyRefused(status);
   const { error } = errorSchema.safeParse(jsonOf(text)).data ?? {};
   if (status === 404 && error !== undefined) return new ModelMissing(error);
   if (error === undefined || status === BUSY || status === 429) {
-    return new ModelFailure("transport", `the model answered ${status}${error === undefined ? "" : `: ${error}`}`);
+    return new ModelFailure(
+      "transport",
+      `the model answered ${status}${error === undefined ? "" : `: ${oneLine(error)}`}`,
+    );
   }
   return new ModelFailure(status < 500 ? "refused" : "failed", `the model failed: ${error}`);
-}
-
-function jsonOf(text: string): unknown {
-  try {
-    return JSON.parse(text);
-  } catch {
-    return undefined;
-  }
 }

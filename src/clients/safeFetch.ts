@@ -1,10 +1,13 @@
+import { isUtf8 } from "node:buffer";
 import { lookup as systemLookup } from "node:dns";
 import { isIP, type LookupFunction } from "node:net";
 import { pipeline, Readable, Transform } from "node:stream";
+import { CookieJar } from "tough-cookie";
 import { Agent, buildConnector, type Dispatcher, fetch, type Headers, type Response } from "undici";
 import { withoutQuery } from "../log.ts";
 import { isPublicAddress } from "../net/addresses.ts";
 import { timeLimit } from "../timeLimit.ts";
+import { readUserAgent } from "./userAgent.ts";
 
 export interface GetOptions {
   maxBytes: number;
@@ -21,12 +24,19 @@ export interface PostOptions {
   signal?: AbortSignal;
 }
 
+export interface Download {
+  status: number;
+  headers: Headers;
+  body: Readable;
+}
+
 export interface SafeFetch {
   /**
-   * Downloads; the body fails with `TooLarge` past `maxBytes`.
+   * Downloads, following redirects with the cookies that they set; the body, decoded if its server has encoded it, fails
+   * with `TooLarge` past `maxBytes`, and when it breaks off.
    * @throws UnsafeUrl, TooLarge, or an error of the network
    */
-  get(url: string, options: GetOptions): Promise<{ status: number; headers: Headers; body: Readable }>;
+  get(url: string, options: GetOptions): Promise<Download>;
   /**
    * Posts, without following redirects, and throws the answer's body away.
    * @throws UnsafeUrl, or an error of the network
@@ -66,6 +76,8 @@ export function createSafeFetch({ trustedOrigins, lookup = systemLookup }: SafeF
   const guarded = new Agent({ connect: guardedConnector(lookup) });
   const trusting = new Agent({ connect: { timeout: CONNECT_TIMEOUT_MS } });
   const trusted = new Set(trustedOrigins);
+  /** Some servers answer 403 to whoever does not say who asks. */
+  const identity = { "user-agent": readUserAgent() };
 
   /** The way to one URL; a trusted origin's redirects elsewhere are guarded like any other. */
   function dispatcherFor(url: URL): Dispatcher {
@@ -78,7 +90,7 @@ export function createSafeFetch({ trustedOrigins, lookup = systemLookup }: SafeF
   async function request(url: URL, init: Parameters<typeof fetch>[1]): Promise<Response> {
     try {
       const { credentials, target } = withoutCredentials(url);
-      const headers = { ...init?.headers, ...credentials };
+      const headers = { ...identity, ...init?.headers, ...credentials };
       return await fetch(target, { ...init, headers, redirect: "manual", dispatcher: dispatcherFor(url) });
     } catch (error) {
       throw unwrapped(error);
@@ -88,9 +100,13 @@ export function createSafeFetch({ trustedOrigins, lookup = systemLookup }: SafeF
   return {
     async get(text, { maxBytes, timeoutMs, maxRedirects, signal }) {
       const limit = timeLimit(timeoutMs, signal);
+      // Of this download alone; the jar gives each host, path and scheme what belongs to it.
+      const cookies = new CookieJar(undefined, { looseMode: true });
       let url = parse(text);
       for (let redirects = 0; ; redirects += 1) {
-        const response = await request(url, { signal: limit });
+        const cookie = await cookies.getCookieString(url.href);
+        const headers = { "accept-encoding": "identity", ...(cookie !== "" && { cookie }) };
+        const response = await request(url, { headers, signal: limit });
         const location = response.headers.get("location");
         if (!REDIRECTS.has(response.status) || location === null) {
           return { status: response.status, headers: response.headers, body: limited(response, maxBytes) };
@@ -98,7 +114,10 @@ export function createSafeFetch({ trustedOrigins, lookup = systemLookup }: SafeF
         await response.body?.cancel();
         if (redirects >= maxRedirects)
           throw new UnsafeUrl(`${withoutQuery(text)} redirects more than ${maxRedirects} times`);
-        url = parse(location, url);
+        for (const set of response.headers.getSetCookie()) {
+          await cookies.setCookie(set, url.href, { ignoreError: true });
+        }
+        url = redirected(url, location);
       }
     },
 
@@ -150,6 +169,18 @@ function parse(text: string, base?: URL): URL {
   return new URL(text, base);
 }
 
+/** Where a redirect leads. Credentials go on to the same origin only. */
+function redirected(from: URL, location: string): URL {
+  // Headers arrive as Latin-1; servers that do not escape what they write mean UTF-8.
+  const bytes = Buffer.from(location, "latin1");
+  const url = parse(isUtf8(bytes) ? bytes.toString() : location, from);
+  if (url.origin === from.origin && url.username === "" && url.password === "") {
+    url.username = from.username;
+    url.password = from.password;
+  }
+  return url;
+}
+
 /** `fetch` refuses URLs with credentials; as a header they reach neither logs nor redirects. */
 function withoutCredentials(url: URL): { target: URL; credentials: Record<string, string> } {
   if (url.username === "" && url.password === "") return { target: url, credentials: {} };
@@ -163,7 +194,9 @@ function withoutCredentials(url: URL): { target: URL; credentials: Record<string
 /** The body, which fails beyond `maxBytes`. It may be left unread: the time limit then ends it without noise. */
 function limited(response: Response, maxBytes: number): Readable {
   if (response.body === null) return Readable.from([]);
-  const announced = Number(response.headers.get("content-length") ?? 0);
+  // Of an encoded body it says how long it is before it is decoded; what counts is what comes out.
+  const isEncoded = !["", "identity"].includes(response.headers.get("content-encoding")?.trim() ?? "");
+  const announced = isEncoded ? 0 : Number(response.headers.get("content-length") ?? 0);
   let bytes = 0;
   const counted = new Transform({
     transform(chunk: Uint8Array, _, done) {

@@ -126,8 +126,9 @@ export const environmentSchema = z.object({
   VISION_PULL: flag.default(false),
   MODAL_TOKEN_ID: text.optional(),
   MODAL_TOKEN_SECRET: text.optional(),
-  MODAL_APP: text.default("musetalk"),
-  MODAL_FUNCTION: text.default("lip_sync"),
+  MODAL_CONTRACT: z.enum(["c3-render", "musetalk-poc"]).default("c3-render"),
+  MODAL_APP: text.optional(),
+  MODAL_FUNCTION: text.optional(),
   MODAL_ENVIRONMENT: text.optional(),
   MODAL_SERVER_URL: url.optional(),
 

@@ -1,5 +1,5 @@
 import type { ApiKey } from "../apiKeys.ts";
-import type { ModalOptions } from "../clients/modal.ts";
+import type { LipsyncContract, ModalOptions } from "../clients/modal.ts";
 import type { PayloadKey } from "../payloadKeys.ts";
 
 /**
@@ -214,6 +214,7 @@ export interface SimulatorConfig {
   ratePerHour: number;
   comfyuiVersion: "0.3.33" | "0.3.49" | "0.3.64" | "latest";
   gradioVersion: "4.44" | "5.50" | "6.31";
+  modalContract: LipsyncContract;
 }
 
 /** The stack that `npm start` and `npm run demo` bring up. */

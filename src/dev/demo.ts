@@ -11,6 +11,7 @@ import { fail } from "../processes.ts";
 import { samplePicture } from "../simulator/samples.ts";
 import { createObjectStore } from "../storage/index.ts";
 import { keys } from "../storage/keys.ts";
+import { providerNotice } from "../workers/providerNotice.ts";
 import { ids } from "../workflows/names.ts";
 import type { Say } from "./binaries.ts";
 import { type Embedded, startEmbedded } from "./embedded.ts";
@@ -26,6 +27,8 @@ async function main(): Promise<void> {
   const config = loadConfig({ LOG_LEVEL: "warn", ...process.env });
   const stack = await startEmbedded({ config, env: process.env, say });
   try {
+    const trouble = await stack.providerTrouble;
+    if (trouble !== undefined) throw new Error(providerNotice(trouble));
     await renderAll(stack, say);
   } finally {
     say("");

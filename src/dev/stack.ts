@@ -3,12 +3,14 @@ import { createApp } from "../api/app.ts";
 import { createRateLimits } from "../api/rateLimits.ts";
 import { listen } from "../api/server.ts";
 import { type Config, ownOrigin } from "../config.ts";
+import type { ProviderTrouble } from "../gpus/types.ts";
 import type { Logger } from "../log.ts";
 import { startMetrics } from "../metrics.ts";
 import { ensureNamespace } from "../namespace.ts";
 import { type Simulator, startSimulator } from "../simulator/simulator.ts";
 import { createObjectStore } from "../storage/index.ts";
 import { connectClient } from "../temporal.ts";
+import { logProvider } from "../workers/providerNotice.ts";
 import { startWorker } from "../workers/worker.ts";
 import type { WorkflowBundle } from "../workers/workers.ts";
 
@@ -32,6 +34,8 @@ export interface Stack {
   client: Client;
   /** Rejects when a worker fails. */
   finished: Promise<void>;
+  /** What is wrong with the provider at the start, if anything. */
+  providerTrouble: Promise<ProviderTrouble | undefined>;
   /** Ends API, worker and simulator; what runs in Temporal goes on at the next start. */
   stop(): Promise<void>;
 }
@@ -48,6 +52,7 @@ export async function startStack(options: StackOptions): Promise<Stack> {
   const metrics = await startMetrics(config.metrics);
   const store = createObjectStore(config.storage, "");
   const worker = options.withoutWorker ? undefined : await startWorker(config, workflowBundle, env, metrics);
+  if (worker !== undefined) void logProvider(worker.providerTrouble, log);
   const limits = await createRateLimits(config.api, log);
   const stopping = new AbortController();
   const app = createApp({ config, client, store, log, metrics, limits, stopping: stopping.signal });
@@ -58,6 +63,7 @@ export async function startStack(options: StackOptions): Promise<Stack> {
     simulator,
     client,
     finished: worker?.finished ?? Promise.resolve(),
+    providerTrouble: worker?.providerTrouble ?? Promise.resolve(undefined),
     async stop() {
       stopping.abort();
       await api.close(API_GRACE_MS);

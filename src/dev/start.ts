@@ -1,5 +1,6 @@
 import { loadConfig } from "../config.ts";
 import { fail, stopOnSignal } from "../processes.ts";
+import { providerNotice } from "../workers/providerNotice.ts";
 import { type Embedded, startEmbedded } from "./embedded.ts";
 import { openInstances } from "./instances.ts";
 
@@ -9,6 +10,7 @@ async function main(): Promise<void> {
   const config = loadConfig(process.env);
   const stack = await startEmbedded({ config, env: process.env, say });
   say(welcome(stack));
+  void sayProvider(stack, say);
   const interrupted = stopOnSignal(
     async () => {
       say("\nStopping … (once more to leave at once)");
@@ -18,6 +20,12 @@ async function main(): Promise<void> {
     () => void leaveAtOnce(stack, say),
   );
   await Promise.race([stack.finished, interrupted]);
+}
+
+/** It stays in sight below the welcome; the log, which says it too, scrolls on. */
+async function sayProvider({ providerTrouble }: Embedded, say: (line: string) => void): Promise<void> {
+  const trouble = await providerTrouble.catch(() => undefined);
+  if (trouble !== undefined) say(`\n!! ${providerNotice(trouble)}\n`);
 }
 
 function welcome({ apiUrl, temporalUiUrl, simulator, config }: Embedded): string {

@@ -2,7 +2,8 @@ import { Forecast, type Slot, slotsOf } from "./forecast.ts";
 import { serviceOrder, type WaitingJob } from "./order.ts";
 import { furtherGpus, launchableAt, type PolicySettings } from "./policy.ts";
 import type { PoolState } from "./pool.ts";
-import type { JobOutlook, PoolStatus, WaitingReason } from "./types.ts";
+import type { KnownTrouble } from "./provider.ts";
+import type { JobOutlook, PoolStatus, ProviderStatus, WaitingReason } from "./types.ts";
 
 /** A launch that takes so many times as long as usual, and so much more, is not going well. */
 const OVERDUE_LAUNCHES = 3;
@@ -16,21 +17,27 @@ export function statusOf(pool: PoolState, now: number, settings: PolicySettings)
     paused: pool.paused,
     queue: outlooks(pool, now, settings),
     gpus: pool.gpus.map(({ sequence: _sequence, request: _request, expectedMs: _expectedMs, ...view }) => view),
+    ...(pool.provider && { provider: shown(pool.provider) }),
   };
+}
+
+function shown({ at: _at, ...status }: KnownTrouble): ProviderStatus {
+  return status;
 }
 
 function outlooks(pool: PoolState, now: number, settings: PolicySettings): JobOutlook[] {
   const { jobs, hopeless } = serviceOrder(pool, now);
-  const forecast = new Forecast([
-    ...slotsOf(pool, now, settings.lifetimeMs),
-    ...slotsToCome(pool, jobs, now, settings),
-  ]);
+  const there = slotsOf(pool, now, settings.lifetimeMs);
+  const forecast = new Forecast([...there, ...slotsToCome(pool, jobs, now, settings)]);
   const providerFails = isProviderFailing(pool, now);
+  // While nobody knows whether another GPU comes, times are those of the GPUs that are there.
+  const certain = providerFails ? new Forecast(there.filter(({ state }) => state !== "launching")) : undefined;
   const soon = jobs.map((one, index): JobOutlook => {
     const start = forecast.serve(one);
     const waitingFor = reasonOf(pool, start?.slot, providerFails);
-    const canTell = start !== undefined && waitingFor !== "paused" && waitingFor !== "provider_unavailable";
-    const etaSeconds = canTell ? { etaSeconds: Math.ceil((start.at - now) / 1000) } : {};
+    const sure = certain === undefined ? start : certain.serve(one);
+    const canTell = sure !== undefined && waitingFor !== "paused" && waitingFor !== "provider_unavailable";
+    const etaSeconds = canTell ? { etaSeconds: Math.ceil((sure.at - now) / 1000) } : {};
     return { jobId: one.job.jobId, position: index + 1, waitingFor, ...etaSeconds };
   });
   const never = hopeless.map(({ job }, index): JobOutlook => {
@@ -53,16 +60,17 @@ function slotsToCome(pool: PoolState, jobs: readonly WaitingJob[], now: number, 
 function reasonOf(pool: PoolState, slot: Slot["state"] | undefined, providerFails: boolean): WaitingReason {
   if (pool.paused) return "paused";
   const isFull = pool.gpus.length >= pool.limits.max;
-  if (slot === "launching" || (slot === undefined && !isFull)) {
+  const noneToCome = slot === undefined && (!isFull || (providerFails && pool.limits.max > 0));
+  if (slot === "launching" || noneToCome) {
     return providerFails ? "provider_unavailable" : "gpu_starting";
   }
   return isFull ? "gpu_limit" : "gpu_busy";
 }
 
-/** The last launch failed, or no node can be used, or a launch takes far too long: its manager tries again and again. */
+/** The provider gives none, the last launch failed, no node can be used, or a launch takes far too long. */
 function isProviderFailing(pool: PoolState, now: number): boolean {
   const overdueMs = pool.learnt.launch.ms * OVERDUE_LAUNCHES + OVERDUE_MS;
   const isOverdue = pool.gpus.some(({ state, startedAt }) => state === "launching" && startedAt <= now - overdueMs);
   const areBenched = pool.nodes !== undefined && pool.gpus.length === 0 && launchableAt(pool) > now;
-  return pool.launchFailures !== undefined || areBenched || isOverdue;
+  return pool.provider !== undefined || pool.launchFailures !== undefined || areBenched || isOverdue;
 }

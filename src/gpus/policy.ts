@@ -2,6 +2,7 @@ import { Forecast, isUsable, slotsOf } from "./forecast.ts";
 import { adaptiveIdleMs, idleTooLong } from "./idleTimeout.ts";
 import { serviceOrder, type WaitingJob } from "./order.ts";
 import type { PoolGpu, PoolState } from "./pool.ts";
+import { refusedUntil } from "./provider.ts";
 
 /**
  * What a pool does next: a pure function of what it knows, so that the workflow, its replay and a
@@ -183,7 +184,7 @@ function waitsFor(
 
 /** When the next launch may be tried: launches that fail are not repeated in haste. */
 export function launchableAt(pool: PoolState): number {
-  if (pool.nodes === undefined) return backoffEnd(pool.launchFailures);
+  if (pool.nodes === undefined) return Math.max(backoffEnd(pool.launchFailures), refusedUntil(pool));
   return unusedNodes(pool).reduce((first, { readyAt }) => Math.min(first, readyAt), Infinity);
 }
 

@@ -1,4 +1,5 @@
 import { type Learnt, learnArrival, learnLaunch, learnService, nothingLearnt, serviceRatios } from "./learnt.ts";
+import type { KnownTrouble } from "./provider.ts";
 import { charge, type Shares } from "./shares.ts";
 import type { Assignment, Census, GpuChange, GpuView, LeaseRequest, PoolLimits } from "./types.ts";
 
@@ -25,6 +26,8 @@ export interface PoolState {
   grants: number;
   /** Launches that failed one after another; absent after one that succeeded, and with nodes of one's own. */
   launchFailures?: Failures;
+  /** Why the provider gives no instances; absent while nothing is known against it. */
+  provider?: KnownTrouble;
   /** Nodes of one's own, by name; absent where instances are rented. */
   nodes?: string[];
   /** Those of them that failed, until a job ends well on them. */
@@ -140,6 +143,7 @@ function leaseOf(gpu: PoolGpu | undefined): Partial<PoolGpu> {
 /** Learns from the end of a launch, be it good or bad. */
 function noticeLaunch(pool: PoolState, known: PoolGpu, { state, since }: GpuChange): void {
   if (known.state !== "launching" && known.state !== "starting") return;
+  if (known.state === "launching" && (state === "starting" || state === "idle")) delete pool.provider;
   if (state === "idle") {
     learnLaunch(pool.learnt, since - known.startedAt);
     delete pool.launchFailures;

@@ -157,6 +157,37 @@ export interface PoolLimits {
   max: number;
 }
 
+/** Why the provider gives no instances. */
+export const providerStates = ["refused", "no_balance", "unreachable", "failing"] as const;
+
+export interface ProviderTrouble {
+  /**
+   * `refused`: the key is not accepted. `no_balance`: the account has no money left. `unreachable`: it does not answer,
+   * or with errors. `failing`: it answers and launches nothing.
+   */
+  state: (typeof providerStates)[number];
+  /** For the operator: what the provider said. */
+  reason: string;
+}
+
+/** How the provider was found: by a call of a launch that failed, or by a look of the reconciler. */
+export interface ProviderReport {
+  /** Epoch milliseconds at which that began. */
+  at: number;
+  /** Absent when nothing was wrong. */
+  trouble?: ProviderTrouble;
+}
+
+export interface ProviderStatus extends ProviderTrouble {
+  /** Epoch milliseconds. */
+  since: number;
+}
+
+/** How the provider was found; `{}` if well, or if nobody has looked. */
+export interface ProviderSeen {
+  provider?: ProviderStatus;
+}
+
 /** What exists beyond what a pool's own messages told it. */
 export interface Census {
   /** Epoch milliseconds at which the look began; what changed later is not contradicted. */
@@ -181,6 +212,8 @@ export interface PoolStatus {
   /** In the order in which they will be served. */
   queue: JobOutlook[];
   gpus: GpuView[];
+  /** Absent as long as nothing is known against it. */
+  provider?: ProviderStatus;
 }
 
 /** Why a job that waits does not run yet. */

@@ -28,8 +28,13 @@ export function integer(min: number, max: number, initial: number) {
   return z.preprocess<unknown, typeof whole, Numeric>(truncated, whole).prefault(initial);
 }
 
+/** Presigned links with long tokens have two to five thousand; common servers take about eight. */
+const MAX_URL_CHARS = 8192;
+
 /** An absolute http(s) URL. Which addresses it may lead to is checked where it is used. */
-export const httpUrl = z.url({ protocol: /^https?$/, error: "must be an http(s) URL" }).max(2048);
+export const httpUrl = z
+  .url({ protocol: /^https?$/, error: "must be an http(s) URL" })
+  .max(MAX_URL_CHARS, { error: `must be at most ${MAX_URL_CHARS} characters` });
 
 /** Text with something in it. */
 export const someText = z.string().regex(/\S/, { error: "must not be empty" });

@@ -4,17 +4,21 @@ import type { SpeechInput } from "./speech.ts";
 
 /** What an input is prepared as. */
 export type InputKind =
-  /** Mono MP3. */
+  /** Mono MP3 of what a model of voices can use of it. */
   | "voice"
   /** MP3. */
   | "sound"
   /** The sound of a portrait: MP3 of limited length. */
   | "portraitSound"
+  /** The sound that lips follow: likewise. */
+  | "lipSound"
   /** A picture of at most 2048 px. */
   | "picture"
+  /** The same, with a face in it. */
+  | "face"
   /** A picture that fits into 1280×720, with even sides. */
   | "portrait"
-  /** As it is. */
+  /** A video as it is. */
   | "video";
 
 /** The names that models know prepared inputs by. */
@@ -50,10 +54,10 @@ export function inputsOf(job: JobSpec): WantedInput[] {
         {
           name: face.kind,
           field: fieldOf(face.kind, face.source),
-          kind: face.kind === "video" ? "video" : "picture",
+          kind: face.kind === "video" ? "video" : "face",
           source: face.source,
         },
-        { name: "audio", field: fieldOf("audio", audio), kind: "sound", source: audio },
+        { name: "audio", field: fieldOf("audio", audio), kind: "lipSound", source: audio },
       ];
     }
     default:

@@ -1,4 +1,5 @@
-import { Transform } from "node:stream";
+import { type Readable, Transform } from "node:stream";
+import { pipeline } from "node:stream/promises";
 
 const HEADER_BYTES = 8;
 const LARGE_HEADER_BYTES = 16;
@@ -63,4 +64,15 @@ export function wholeMp4(): Transform {
       done(whole ? null : new BrokenMp4("the video is not whole"));
     },
   });
+}
+
+/** Reads an MP4 to its end, or to where it is seen to be broken. @throws what the reading fails with */
+export async function isWholeMp4(video: Readable): Promise<boolean> {
+  try {
+    await pipeline(video, wholeMp4().resume());
+    return true;
+  } catch (error) {
+    if (error instanceof BrokenMp4) return false;
+    throw error;
+  }
 }

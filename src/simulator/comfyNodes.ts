@@ -1,5 +1,5 @@
 import { randomUUID } from "node:crypto";
-import { renameSync } from "node:fs";
+import { renameSync, statSync, truncateSync } from "node:fs";
 import { basename, dirname, join, relative } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
 import sharp from "sharp";
@@ -17,6 +17,8 @@ export interface NodeRun {
   /** Throws when somebody interrupted the run. */
   checkpoint(): void;
   progressed(id: string, value: number, max: number): void;
+  /** The server is killed and starts again. */
+  crash(): void;
 }
 
 /** @returns what the node makes, if that is shown */
@@ -28,14 +30,40 @@ interface NodeOptions {
   node: string;
   files: ComfyFiles;
   pace: Pace;
+  /** Whether SONIC sees faces in pictures that are large enough. */
+  findsFaces: () => boolean;
+}
+
+/** A face in less cannot be found. */
+const LEAST_SIDE = 64;
+
+/** Named as Python names it. */
+class UnboundLocalError extends Error {
+  override name = "UnboundLocalError";
 }
 
 /** The model needs about two seconds for one of the video. */
 const SECONDS_PER_SOUND_SECOND = 2;
 
 /** What the nodes of a graph do, by their class; the others only hand things on. */
-export function createNodeWork({ media, faults, node, files, pace }: NodeOptions): Record<string, NodeWork> {
+export function createNodeWork({
+  media,
+  faults,
+  node,
+  files,
+  pace,
+  findsFaces,
+}: NodeOptions): Record<string, NodeWork> {
   const { folders } = files;
+
+  /** The model's own way of saying that it saw no face. */
+  async function findFace({ graph }: NodeRun, id: string): Promise<undefined> {
+    const picture = await sharp(imageOf(graph, id)).metadata();
+    const resized = upstream(graph, id, "ImageResize+")?.inputs ?? {};
+    const sides = [Number(resized.width) || picture.width, Number(resized.height) || picture.height];
+    if (Math.min(...sides) >= LEAST_SIDE && findsFaces()) return;
+    throw new UnboundLocalError("local variable 'bbox_s' referenced before assignment");
+  }
 
   async function sample(run: NodeRun, id: string): Promise<undefined> {
     const startedAt = performance.now();
@@ -53,7 +81,7 @@ export function createNodeWork({ media, faults, node, files, pace }: NodeOptions
     }
   }
 
-  async function combine({ graph, signal }: NodeRun, id: string): Promise<object> {
+  async function combine({ graph, signal, crash }: NodeRun, id: string): Promise<object> {
     const { filename_prefix, format, frame_rate } = nodeOf(graph, id).inputs;
     const frameRate = Array.isArray(frame_rate) ? upstream(graph, id, "SONICSampler")?.inputs.fps : frame_rate;
     const picture = await paint(graph, id, `${randomUUID()}.png`);
@@ -63,6 +91,12 @@ export function createNodeWork({ media, faults, node, files, pace }: NodeOptions
     signal.throwIfAborted();
     const stem = files.freeStem(String(filename_prefix));
     const fullpath = `${stem}-audio.mp4`;
+    if (faults.take({ service: "comfyui", path: "/run", node }, ["half_file"])) {
+      truncateSync(draft, Math.floor(statSync(draft).size / 2));
+      renameSync(draft, fullpath);
+      crash();
+      signal.throwIfAborted();
+    }
     renameSync(draft, fullpath);
     const subfolder = relative(folders.output, dirname(fullpath));
     const file = { filename: basename(fullpath), subfolder, type: "output", format, frame_rate: frameRate };
@@ -103,6 +137,7 @@ export function createNodeWork({ media, faults, node, files, pace }: NodeOptions
   return {
     LoadImage: async ({ graph }, id) => void (await sharp(imageOf(graph, id)).metadata()),
     LoadAudio: async ({ graph }, id) => void (await media.duration(soundOf(graph, id))),
+    SONIC_PreData: findFace,
     SONICSampler: sample,
     VHS_VideoCombine: combine,
     PreviewImage: preview,

@@ -17,6 +17,7 @@ import {
 } from "./comfyGraph.ts";
 import { createNodeWork, type NodeRun } from "./comfyNodes.ts";
 import { createComfySockets } from "./comfySockets.ts";
+import { strangeEntries, strangeItems } from "./comfyStrangers.ts";
 import type { Simulation, SimulatorEnv } from "./env.ts";
 import type { Render } from "./journal.ts";
 import type { Media } from "./media.ts";
@@ -31,6 +32,10 @@ export interface ComfyOptions extends Pace {
   /** Where this server keeps `input/`, `output/` and `temp/`. */
   folder: string;
   version: () => ComfyVersion;
+  /** Whether SONIC sees faces in pictures that are large enough; true by default. */
+  findsFaces?: () => boolean;
+  /** Whether other clients have left things in history and queue. */
+  hasStrangers?: () => boolean;
 }
 
 const promptBody = z.looseObject({
@@ -84,10 +89,10 @@ const MAX_UPLOAD_BYTES = 100 * 1024 * 1024;
  * `execution_success`; what prompt ids and interrupts do depends on the version; a restart loses all but the files.
  */
 export function createComfyServer(options: ComfyOptions) {
-  const { simulation, media, node, version } = options;
+  const { simulation, media, node, version, findsFaces = () => true, hasStrangers = () => false } = options;
   const { faults, journal } = simulation;
   const files = createComfyFiles(options.folder);
-  const nodeWork = createNodeWork({ media, faults, node, files, pace: options });
+  const nodeWork = createNodeWork({ media, faults, node, files, pace: options, findsFaces });
 
   const sockets = createComfySockets();
   const history = new Map<string, HistoryEntry>();
@@ -196,6 +201,7 @@ export function createComfyServer(options: ComfyOptions) {
       tellState(prompt, id, "running", value, max);
       tell(prompt, "progress", { value, max, prompt_id: prompt.id, node: id });
     },
+    crash: restart,
   });
 
   function checkpoint({ life, interrupted }: Prompt): void {
@@ -216,12 +222,13 @@ export function createComfyServer(options: ComfyOptions) {
       return "interrupted";
     }
     const exception_message = `${error instanceof Error ? error.message : String(error)}\n`;
+    const exception_type = error instanceof Error && error.name !== "Error" ? error.name : "RuntimeError";
     const traceback = [
       `  File "/app/ComfyUI/execution.py", line 349, in execute\n`,
-      `RuntimeError: ${exception_message}`,
+      `${exception_type}: ${exception_message}`,
     ];
     const current_inputs = Object.fromEntries(Object.entries(inputs).map(([name, value]) => [name, [String(value)]]));
-    const context = { exception_message, exception_type: "RuntimeError", traceback, current_inputs };
+    const context = { exception_message, exception_type, traceback, current_inputs };
     note(prompt, "execution_error", { ...place, ...context, current_outputs: [] });
     return "error";
   }
@@ -299,8 +306,8 @@ export function createComfyServer(options: ComfyOptions) {
   routes.post("/prompt", submit);
   routes.get("/history", (c) => {
     const wanted = c.req.query("max_items");
-    const entries = [...history].slice(wanted === undefined ? 0 : Math.max(0, history.size - Number(wanted)));
-    return c.json(Object.fromEntries(entries));
+    const entries = [...(hasStrangers() ? strangeEntries : []), ...history];
+    return c.json(Object.fromEntries(entries.slice(wanted === undefined ? 0 : -Number(wanted))));
   });
   routes.get("/history/:id", (c) => {
     const entry = history.get(c.req.param("id"));
@@ -308,7 +315,8 @@ export function createComfyServer(options: ComfyOptions) {
   });
   routes.get("/queue", (c) => {
     const queue_running = running === undefined ? [] : [queueItem(running)];
-    return c.json({ queue_running, queue_pending: pending.map(queueItem) });
+    const others = hasStrangers() ? strangeItems : [];
+    return c.json({ queue_running, queue_pending: [...others, ...pending.map(queueItem)] });
   });
   routes.post("/queue", editQueue);
   routes.post("/interrupt", interrupt);
@@ -326,6 +334,14 @@ export function createComfyServer(options: ComfyOptions) {
     sockets.drop();
   }
 
+  /** The server restarts: history, queue and cache are lost, files stay. */
+  function restart(): void {
+    abandon();
+    history.clear();
+    cache = new Map();
+    count = 0;
+  }
+
   return {
     routes,
     /** A client listens; an older socket of the same client hears nothing any more. */
@@ -335,13 +351,7 @@ export function createComfyServer(options: ComfyOptions) {
       // As in the real server, this one comes without the id of the prompt.
       if (running?.clientId === sid && executing !== undefined) sockets.send(sid, "executing", { node: executing });
     },
-    /** The server restarts: history, queue and cache are lost, files stay. */
-    restart(): void {
-      abandon();
-      history.clear();
-      cache = new Map();
-      count = 0;
-    },
+    restart,
     shutDown(): void {
       down = true;
       abandon();

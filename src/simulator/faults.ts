@@ -27,6 +27,8 @@ const actions = [
   "end_stream_early",
   /** The same, after a word of the server's own: `unexpected_error` with some text. */
   "unexpected_error",
+  /** ComfyUI is killed while it writes the video: half of it stays, and a server that knows nothing starts. */
+  "half_file",
   /** Gradio announces another host as its root. */
   "foreign_root",
 ] as const;

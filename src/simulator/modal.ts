@@ -25,6 +25,9 @@ import type { Pace } from "./timing.ts";
 /** What the function answers with: an address, a path on its volume, or the video itself. */
 type Returns = "url" | "path" | "bytes";
 
+/** Which of the two functions that are deployed here: its arguments and answers differ. */
+export type Contract = "c3-render" | "musetalk-poc";
+
 export interface ModalOptions extends Pace {
   simulation: Simulation;
   media: Media;
@@ -44,9 +47,10 @@ interface FunctionCall {
   cancel: AbortController;
 }
 
-const APP = "musetalk";
-const FUNCTION = "lip_sync";
-const FUNCTION_ID = "fu-musetalk";
+const functions: { contract: Contract; app: string; name: string; id: string }[] = [
+  { contract: "c3-render", app: "musetalk", name: "lip_sync", id: "fu-musetalk" },
+  { contract: "musetalk-poc", app: "musetalk-poc", name: "run_inference", id: "fu-musetalk-poc" },
+];
 const TOKEN_ID = "simulator";
 const SERVICE = "/modal.client.ModalClient";
 const CBOR = 4;
@@ -90,7 +94,8 @@ const functionInput = z.object({
 const callId = z.object({ functionCallId: z.string() });
 const outputsWanted = callId.extend({ timeout: z.number() });
 const callArguments = z.tuple([z.array(z.unknown()), z.record(z.string(), z.unknown())]);
-const lipSyncArguments = z.object({
+/** Keyword arguments, and nothing that the function does not know. */
+const lipSyncArguments = z.strictObject({
   job_id: z.string(),
   video_url: z.string().nullish(),
   image_url: z.string().nullish(),
@@ -98,7 +103,19 @@ const lipSyncArguments = z.object({
   version: z.enum(["v15", "v1"]).default("v15"),
   return_as: z.enum(["url", "path", "bytes"]).optional(),
 });
-type LipSyncArguments = z.infer<typeof lipSyncArguments>;
+const runInferenceArguments = z
+  .strictObject({
+    video_path: z.null().optional(),
+    audio_path: z.null().optional(),
+    video_url: z.string().nullish(),
+    image_url: z.string().nullish(),
+    audio_url: z.string(),
+    version: z.enum(["v15", "v1"]).default("v15"),
+    use_float16: z.boolean().default(true),
+  })
+  .transform((given) => ({ ...given, job_id: undefined, return_as: undefined }));
+const argumentSchemas = { "c3-render": lipSyncArguments, "musetalk-poc": runInferenceArguments };
+type LipSyncArguments = z.infer<typeof lipSyncArguments> | z.infer<typeof runInferenceArguments>;
 
 /** What a call of the server fails with. */
 class GrpcError extends Error {
@@ -114,9 +131,20 @@ class GrpcError extends Error {
 /** What the function raises, named as Python names it. */
 class PythonError extends Error {
   override name = "PythonError";
+  readonly reason: string;
 
   constructor(type: string, message: string) {
     super(`${type}('${message}')`);
+    this.reason = message;
+  }
+}
+
+/** The function was not called as it must be, and so never ran. */
+class WrongCall extends PythonError {
+  override name = "WrongCall";
+
+  constructor(message: string) {
+    super("TypeError", message);
   }
 }
 
@@ -140,13 +168,13 @@ export async function startModalServer(options: ModalOptions): Promise<{ url: st
   const calls = new Map<string, FunctionCall>();
   const started = new Map<string, FunctionCall>();
 
-  function spawn(kwargs: Record<string, unknown>): FunctionCall {
+  function spawn(contract: Contract, kwargs: Record<string, unknown>): FunctionCall {
     const id = `fc-${randomUUID().replaceAll("-", "")}`;
     const render: Render = { id, node: "modal", kind: "lipsync", startedAt: Date.now(), arguments: kwargs };
     journal.render(render);
     const cancel = new AbortController();
     const call: FunctionCall = { id, result: undefined, cancel, ended: Promise.resolve() };
-    call.ended = execute(id, kwargs, cancel.signal).then(({ outcome, result }) => {
+    call.ended = execute(id, contract, kwargs, cancel.signal).then(({ outcome, result }) => {
       call.result = result;
       Object.assign(render, { finishedAt: Date.now(), outcome });
     });
@@ -154,9 +182,9 @@ export async function startModalServer(options: ModalOptions): Promise<{ url: st
     return call;
   }
 
-  async function execute(id: string, kwargs: Record<string, unknown>, signal: AbortSignal) {
+  async function execute(id: string, contract: Contract, kwargs: Record<string, unknown>, signal: AbortSignal) {
     try {
-      const value = await lipSync(id, kwargs, signal);
+      const value = await lipSync(id, contract, kwargs, signal);
       signal.throwIfAborted();
       return { outcome: "success", result: { status: ended.success, data: encoder.encode(value) } };
     } catch (error) {
@@ -165,21 +193,27 @@ export async function startModalServer(options: ModalOptions): Promise<{ url: st
         return { outcome: "interrupted", result: { status: ended.terminated, exception } };
       }
       const exception = error instanceof PythonError ? error.message : `RuntimeError('${error}')`;
+      if (contract === "musetalk-poc" && !(error instanceof WrongCall)) {
+        // It catches what happens in it, and tells it as a value.
+        const told = { status: "failed", error: error instanceof PythonError ? error.reason : String(error) };
+        return { outcome: "error", result: { status: ended.success, data: encoder.encode(told) } };
+      }
       return { outcome: "error", result: { status: ended.failure, exception } };
     }
   }
 
-  async function lipSync(id: string, kwargs: Record<string, unknown>, signal: AbortSignal): Promise<object> {
+  async function lipSync(id: string, contract: Contract, kwargs: Record<string, unknown>, signal: AbortSignal) {
     const startedAt = performance.now();
-    const args = lipSyncArguments.safeParse(kwargs);
-    if (!args.success) throw new PythonError("TypeError", `lip_sync() got wrong arguments: ${namesOf(args.error)}`);
+    const args = argumentSchemas[contract].safeParse(kwargs);
+    if (!args.success) throw new WrongCall(`${nameOf(contract)}() got wrong arguments: ${namesOf(args.error)}`);
     if (faults.take(target("/run"), ["render_error"])) throw new PythonError("ValueError", "a fault of the simulator");
     const path = join(folder, `${id}.mp4`);
     const seconds = await make(path, args.data, signal);
     const wanted = options.renderSeconds() ?? seconds * options.speed();
     const left = wanted * 1000 - (performance.now() - startedAt);
     if (left > 0) await delay(left, undefined, { signal, ref: false });
-    return await handOver(path, args.data);
+    const output = await handOver(path, id, args.data);
+    return contract === "musetalk-poc" ? { status: "completed", ...output } : output;
   }
 
   /** Makes the video; returns how long it is. */
@@ -196,7 +230,7 @@ export async function startModalServer(options: ModalOptions): Promise<{ url: st
     }
   }
 
-  async function handOver(path: string, { job_id, return_as }: LipSyncArguments): Promise<object> {
+  async function handOver(path: string, id: string, { job_id = id, return_as }: LipSyncArguments): Promise<object> {
     switch (return_as ?? options.returns?.() ?? "url") {
       case "url":
         return { output_url: options.publish(path) };
@@ -224,11 +258,12 @@ export async function startModalServer(options: ModalOptions): Promise<{ url: st
       response: "FunctionGetResponse",
       answer(request) {
         const { appName, objectTag } = functionName.parse(request);
-        if (appName !== APP || objectTag !== FUNCTION) {
+        const found = functions.find(({ app, name }) => app === appName && name === objectTag);
+        if (found === undefined) {
           throw new GrpcError(status.NOT_FOUND, `App '${appName}' has no function '${objectTag}'`);
         }
-        const handleMetadata = { functionName: FUNCTION, supportedInputFormats: [CBOR] };
-        return { functionId: FUNCTION_ID, handleMetadata };
+        const handleMetadata = { functionName: found.name, supportedInputFormats: [CBOR] };
+        return { functionId: found.id, handleMetadata };
       },
     },
     FunctionMap: {
@@ -236,9 +271,11 @@ export async function startModalServer(options: ModalOptions): Promise<{ url: st
       response: "FunctionMapResponse",
       answer(request, { idempotencyKey }) {
         const { functionId, pipelinedInputs } = functionInput.parse(request);
-        if (functionId !== FUNCTION_ID) throw new GrpcError(status.NOT_FOUND, `Function '${functionId}' not found`);
+        const called = functions.find(({ id }) => id === functionId);
+        if (called === undefined) throw new GrpcError(status.NOT_FOUND, `Function '${functionId}' not found`);
         const [, kwargs] = callArguments.parse(decoder.decode(pipelinedInputs[0]?.input.args ?? new Uint8Array()));
-        const call = (idempotencyKey === undefined ? undefined : started.get(idempotencyKey)) ?? spawn(kwargs);
+        const call =
+          (idempotencyKey === undefined ? undefined : started.get(idempotencyKey)) ?? spawn(called.contract, kwargs);
         if (idempotencyKey !== undefined) started.set(idempotencyKey, call);
         const inputs = [{ idx: 0, inputId: `in-${call.id}`, inputJwt: token() }];
         return { functionCallId: call.id, pipelinedInputs: inputs, functionCallJwt: token() };
@@ -331,6 +368,8 @@ export async function startModalServer(options: ModalOptions): Promise<{ url: st
   };
 }
 
+const nameOf = (contract: Contract) => functions.find((known) => known.contract === contract)?.name;
+
 function target(path: string): FaultTarget {
   return { service: "modal", path };
 }
@@ -371,7 +410,8 @@ async function firstOf(something: Promise<void>, milliseconds: number, gone: Abo
 }
 
 function namesOf(error: z.ZodError): string {
-  return error.issues.map(({ path }) => path.join(".")).join(", ");
+  const names = error.issues.flatMap((issue) => (issue.code === "unrecognized_keys" ? issue.keys : issue.path));
+  return names.join(", ");
 }
 
 function unreadable(what: string) {

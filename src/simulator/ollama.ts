@@ -15,6 +15,8 @@ export interface OllamaOptions extends Pace {
   node: string;
   /** What is installed from the start; a pull adds to it. */
   models: () => string[];
+  /** Before the first token of an answer, and so before the first header: a model that has to be loaded. */
+  silentSeconds?: () => number;
 }
 
 type Outcome = NonNullable<Render["outcome"]>;
@@ -121,7 +123,8 @@ export function createOllamaServer(options: OllamaOptions) {
       return c.json({ error: "Failed to load image or audio file" }, 500);
     }
     const lines = speak({ request, text, startedAt, signal, finish });
-    return request.stream ? streamed(c, lines) : await whole(c, lines, signal);
+    await delay(1000 * (options.silentSeconds?.() ?? 0), undefined, { signal, ref: false }).catch(() => undefined);
+    return request.stream ? await streamed(c, lines) : await whole(c, lines, signal);
   }
 
   function begin({ model, prompt, images, stream, options: settings }: Answer["request"]): Render {
@@ -185,7 +188,7 @@ export function createOllamaServer(options: OllamaOptions) {
     if (!body.success) return c.json({ error: complaintOf(body.error) }, 400);
     const signal = callerOf(c);
     const lines = download(body.data.model, signal);
-    return body.data.stream ? streamed(c, lines) : await whole(c, lines, signal);
+    return body.data.stream ? await streamed(c, lines) : await whole(c, lines, signal);
   }
 
   async function* download(model: string, signal: AbortSignal) {
@@ -273,14 +276,18 @@ function short(prompt: string): string {
   return line.length > SHORT_PROMPT ? `${line.slice(0, SHORT_PROMPT)}…` : line;
 }
 
-/** Goes on whether or not anybody reads, so that its lines always come to their end. */
-function streamed(c: Context<SimulatorEnv>, lines: AsyncIterable<object>): Response {
+/**
+ * As in the real server, no header is sent before the first line. Goes on whether or not anybody reads, so that its lines
+ * always come to their end.
+ */
+async function streamed(c: Context<SimulatorEnv>, lines: AsyncGenerator<object>): Promise<Response> {
+  let next = await lines.next();
   let reading = true;
   const body = new ReadableStream<Uint8Array>({
     start(controller) {
       const pump = async () => {
-        for await (const line of lines) {
-          if (reading) controller.enqueue(Buffer.from(`${JSON.stringify(line)}\n`));
+        for (; !next.done; next = await lines.next()) {
+          if (reading) controller.enqueue(Buffer.from(`${JSON.stringify(next.value)}\n`));
         }
         if (reading) controller.close();
       };

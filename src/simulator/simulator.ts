@@ -16,7 +16,7 @@ import type { GradioApp, GradioVersion } from "./gradioApp.ts";
 import { createHooks } from "./hooks.ts";
 import { createJournal } from "./journal.ts";
 import { createMedia } from "./media.ts";
-import { startModalServer } from "./modal.ts";
+import { type Contract, startModalServer } from "./modal.ts";
 import { createNodes, type NodeApp } from "./nodes.ts";
 import { createOllamaServer } from "./ollama.ts";
 import { createSamples } from "./samples.ts";
@@ -39,6 +39,8 @@ export interface SimulatorOptions {
   renderSeconds?: number;
   comfyuiVersion?: ComfyVersion;
   gradioVersion?: GradioVersion;
+  /** The function that `modal` of the result names; both are deployed. */
+  modalContract?: Contract;
   ffmpegPath?: string | undefined;
   ffprobePath?: string | undefined;
 }
@@ -54,8 +56,14 @@ interface SimulatorSettings extends Pick<Required<SimulatorOptions>, "speed" | "
   whisperFileParameter: string;
   /** The language that WhisperX takes a recording for, if it is not told. */
   whisperDetects: string;
+  /** Whether SONIC sees a face in a picture with sides of 64 px and more; it never does in a smaller one. */
+  findsFaces: boolean;
+  /** Whether other clients have left things in the history and the queue of ComfyUI. */
+  comfyuiStrangers: boolean;
   /** Installed on every new Ollama node. */
   visionModels: string[];
+  /** Before the first header of an answer of Ollama. */
+  ollamaSilentSeconds: number;
   /** How the lip-sync function hands over its video. */
   modalReturns: "url" | "path" | "bytes";
 }
@@ -77,7 +85,10 @@ export async function startSimulator(options: SimulatorOptions = {}) {
     gradioQueueSize: undefined,
     whisperFileParameter: "audio_file",
     whisperDetects: "en",
+    findsFaces: true,
+    comfyuiStrangers: false,
     visionModels: ["llama3.2-vision:11b"],
+    ollamaSilentSeconds: 0,
     modalReturns: "url",
   };
   const simulation: Simulation = {
@@ -122,8 +133,16 @@ export async function startSimulator(options: SimulatorOptions = {}) {
       types: /^media:/,
       start: (node) => {
         const comfyFolder = join(folder, "comfyui", node);
-        const version = () => settings.comfyuiVersion;
-        return createComfyServer({ simulation, media, node, folder: comfyFolder, version, ...pace });
+        return createComfyServer({
+          simulation,
+          media,
+          node,
+          folder: comfyFolder,
+          version: () => settings.comfyuiVersion,
+          findsFaces: () => settings.findsFaces,
+          hasStrangers: () => settings.comfyuiStrangers,
+          ...pace,
+        });
       },
     },
     {
@@ -131,7 +150,14 @@ export async function startSimulator(options: SimulatorOptions = {}) {
       host: "nodes",
       prefix: "",
       types: /^ollama_webui:/,
-      start: (node) => createOllamaServer({ simulation, node, models: () => settings.visionModels, ...pace }),
+      start: (node) =>
+        createOllamaServer({
+          simulation,
+          node,
+          models: () => settings.visionModels,
+          silentSeconds: () => settings.ollamaSilentSeconds,
+          ...pace,
+        }),
     },
   ]);
   const modal = await startModalServer({
@@ -173,7 +199,14 @@ export async function startSimulator(options: SimulatorOptions = {}) {
     comput3Url: `${url}/api/v0`,
     nodeUrlTemplate: `${url}/nodes/{node}`,
     comfyuiUrlTemplate: `${url}/ui/{node}`,
-    modal: { serverUrl: modal.url, tokenId: "simulator", tokenSecret: apiKey, app: "musetalk", function: "lip_sync" },
+    modal: {
+      serverUrl: modal.url,
+      tokenId: "simulator",
+      tokenSecret: apiKey,
+      ...(options.modalContract === "musetalk-poc"
+        ? { contract: "musetalk-poc" as const, app: "musetalk-poc", function: "run_inference" }
+        : { contract: "c3-render" as const, app: "musetalk", function: "lip_sync" }),
+    },
     /** May be changed while it runs. */
     settings,
     instances: world.instances,

@@ -34,7 +34,8 @@ export interface WorldOptions {
 export type World = ReturnType<typeof createWorld>;
 
 const types = ["media:fast", "media:large", "ollama_webui:fast", "ollama_webui:coder", "ollama_webui:large"];
-const OPENING_BALANCE = 1000;
+/** So much that no test runs out of it by accident. */
+const OPENING_BALANCE = 1_000_000;
 
 /** Comput3's side of the simulation: which instances there are, and the money. */
 export function createWorld({ launchSeconds, ratePerHour }: WorldOptions) {
@@ -103,6 +104,11 @@ export function createWorld({ launchSeconds, ratePerHour }: WorldOptions) {
     },
 
     balance: () => balance,
+
+    /** As somebody pays in, or takes out. */
+    setBalance(amount: number): void {
+      balance = amount;
+    },
 
     /** Whether the node answers: it has booted, was not killed and has not ended. */
     nodeState(node: string): "up" | "booting" | "killed" | "absent" {

@@ -1,6 +1,7 @@
 import type { Client } from "@temporalio/client";
 import { createActivities } from "../activities/index.ts";
 import { checkPortraitGraph } from "../activities/models/sonicGraph.ts";
+import { createProvider, type Provider } from "../activities/provider.ts";
 import { sweepTempFolders } from "../activities/tempFolder.ts";
 import { createComput3 } from "../clients/comput3.ts";
 import { createModalFunction } from "../clients/modal.ts";
@@ -12,6 +13,7 @@ import { createObjectStore } from "../storage/index.ts";
 
 export interface BuiltActivities {
   activities: ReturnType<typeof createActivities>;
+  provider: Provider;
   close(): Promise<void>;
 }
 
@@ -28,15 +30,18 @@ export async function buildActivities(
   await store.ensureReady();
   await sweepTempFolders(config);
   await checkPortraitGraph(config.portrait);
+  const comput3 = createComput3({ apiUrl, apiKey, timeoutMs });
+  const provider = createProvider({ client, comput3, config, metrics });
   const activities = createActivities({
     config,
     client,
-    comput3: createComput3({ apiUrl, apiKey, timeoutMs }),
+    comput3,
+    provider,
     store,
     safeFetch,
-    media: await createMediaTools(config, env),
+    media: await createMediaTools(config, env, (message) => console.warn(message)),
     metrics,
     modal: config.modal && createModalFunction(config.modal),
   });
-  return { activities, close: () => safeFetch.close() };
+  return { activities, provider, close: () => safeFetch.close() };
 }

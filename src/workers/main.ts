@@ -4,6 +4,7 @@ import { type Config, loadConfig } from "../config.ts";
 import { createLogger } from "../log.ts";
 import { startMetrics } from "../metrics.ts";
 import { fail, refuseHalfAStack, stopOnSignal, warnOfIgnored } from "../processes.ts";
+import { logProvider } from "./providerNotice.ts";
 import { installRuntime } from "./runtime.ts";
 import { startWorker } from "./worker.ts";
 import { bundleWorkflows, type WorkflowBundle } from "./workers.ts";
@@ -22,6 +23,7 @@ async function main(): Promise<void> {
     await startMetrics(config.metrics),
   );
   log.info({ namespace: config.temporal.namespace }, "the worker is running");
+  void logProvider(workers.providerTrouble, log);
   const stopped = stopOnSignal(async (signal) => {
     log.info({ signal }, "stopping");
     await workers.stop();

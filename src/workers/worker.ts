@@ -1,6 +1,7 @@
 import type { Client } from "@temporalio/client";
 import { startReconciler } from "../activities/starts.ts";
 import type { Config } from "../config.ts";
+import type { ProviderTrouble } from "../gpus/types.ts";
 import { createMetrics, type Metrics } from "../metrics.ts";
 import { ensureNamespace } from "../namespace.ts";
 import { connectClient } from "../temporal.ts";
@@ -8,13 +9,18 @@ import { type BuiltActivities, buildActivities } from "./activities.ts";
 import { ensureSchedules } from "./schedule.ts";
 import { connectWorkers, type RunningWorkers, startWorkers, type WorkflowBundle } from "./workers.ts";
 
+export interface RunningWorker extends RunningWorkers {
+  /** What is wrong with the provider at the start: undefined if nothing is. It may take as long as a call of it may. */
+  providerTrouble: Promise<ProviderTrouble | undefined>;
+}
+
 /** A worker process, whole: namespace, activities, workers, reconciler. */
 export async function startWorker(
   config: Config,
   workflowBundle: WorkflowBundle,
   env: NodeJS.ProcessEnv,
   metrics: Metrics = createMetrics(),
-): Promise<RunningWorkers> {
+): Promise<RunningWorker> {
   await ensureNamespace(config.temporal);
   const client = await connectClient(config);
   try {
@@ -27,13 +33,17 @@ export async function startWorker(
 }
 
 async function startWith(client: Client, config: Config, workflowBundle: WorkflowBundle, built: BuiltActivities) {
-  const { activities, close } = built;
+  const { activities, provider, close } = built;
+  // Nothing waits for it: jobs are taken whatever it says.
+  const providerTrouble = provider.check();
+  providerTrouble.catch(() => {});
   const connection = await connectWorkers(config);
   const workers = await startWorkers({ config, connection, activities, workflowBundle });
   await startReconciler(client, config);
   await ensureSchedules(client);
   return {
     finished: workers.finished,
+    providerTrouble,
     async stop() {
       await workers.stop();
       await connection.close();

@@ -6,6 +6,7 @@ import {
   isCancellation,
   log,
   makeContinueAsNewFunc,
+  patched,
   proxyActivities,
   setHandler,
   workflowInfo,
@@ -16,7 +17,7 @@ import type { Assignment, GpuUsage, LeaseRelease } from "../gpus/types.ts";
 import { openUsage } from "../gpus/usage.ts";
 import { createAlarm } from "./alarm.ts";
 import { stopGpu, writeLedger } from "./endInstance.ts";
-import { failureSentence } from "./failures.ts";
+import { failureSentence, launchedNothing } from "./failures.ts";
 import { type CarriedRecord, createInstanceRecord } from "./instanceRecord.ts";
 import { assign, drain, keep, releaseLease, renewLease } from "./messages.ts";
 import { taskQueues } from "./names.ts";
@@ -69,6 +70,8 @@ interface Stop {
 
 /** Until another worker goes on: nobody uses what is paid for meanwhile, or misses a node that is gone. */
 const HEARTBEAT_TIMEOUT = "15s";
+/** Later than that nobody looks who is not overloaded, or away. */
+const PUNCTUAL_MS = 5000;
 /** A launch must be seen to have happened or not: never given up while it runs. */
 const patient = {
   taskQueue: taskQueues.gpu,
@@ -77,7 +80,8 @@ const patient = {
 
 const { launchGpu } = proxyActivities<Activities>({
   ...patient,
-  startToCloseTimeout: "15m",
+  // It may wait for as long as half a life of the instance until the provider takes the key again.
+  startToCloseTimeout: "90m",
   heartbeatTimeout: HEARTBEAT_TIMEOUT,
   summary: "rent an instance",
 });
@@ -106,6 +110,8 @@ export async function gpuManager(input: GpuInput): Promise<GpuResult> {
   const { startedAt } = instance.view;
   let renewedAt = input.carried?.renewedAt ?? 0;
   let stop: Stop | undefined;
+  /** It is certain that there is no instance to be stopped. */
+  let nothingLaunched = false;
   let keptAsTold = input.carried?.record.view.kept ?? false;
   const assigned: Assignment[] = [];
   /** A cancelled watch ends at its next heartbeat; what must not outrun it waits here. */
@@ -158,6 +164,7 @@ export async function gpuManager(input: GpuInput): Promise<GpuResult> {
       await instance.change({ state: "idle" });
     } catch (error) {
       instance.account("bootMs", Date.now());
+      nothingLaunched = launchedNothing(error);
       if (stop === undefined) {
         const nodeFault = true;
         requestStop({ reason: `could not be started: ${failureSentence(error)}`, now: true, nodeFault });
@@ -267,8 +274,11 @@ export async function gpuManager(input: GpuInput): Promise<GpuResult> {
 
   function retireWhenDue(): void {
     const now = Date.now();
-    if (instance.view.lease !== undefined && renewedAt + settings.leaseTimeoutMs <= now) {
-      requestStop({ reason: "the lease was not renewed", now: true, nodeFault: true });
+    const lateMs = now - renewedAt - settings.leaseTimeoutMs;
+    if (instance.view.lease !== undefined && lateMs >= 0) {
+      // Who looks so late was overloaded, or no worker was there: then the job could not renew it, either.
+      if (lateMs > PUNCTUAL_MS && patched("late-look-at-lease")) renewedAt = now - settings.leaseTimeoutMs / 2;
+      else requestStop({ reason: "the lease was not renewed", now: true, nodeFault: true });
     } else if (startedAt + settings.replaceAfterMs <= now) {
       requestStop({ reason: "old enough to be replaced", now: false, nodeFault: false });
     } else if (idleUntil() <= now) {
@@ -300,7 +310,9 @@ export async function gpuManager(input: GpuInput): Promise<GpuResult> {
     const own = workload !== undefined &&
       node !== undefined &&
       used && { workload, node, created: used.paidFrom / 1000 };
-    const { ended } = await stopGpu({ gpuId, type, expires, ...(own && { own }) });
+    // Only launches of the present code say that they left nothing behind, so that older histories are replayed as they were.
+    const isStopped = nothingLaunched && !own;
+    const { ended } = isStopped ? { ended: [] } : await stopGpu({ gpuId, type, expires, ...(own && { own }) });
     const end = ended.find((one) => one.workload === workload);
     if (end !== undefined) instance.account("idleMs", end.stoppedAt);
     const { usage } = instance.view;

@@ -26,9 +26,10 @@ import {
   resize,
   withdrawRequest,
 } from "../gpus/pool.ts";
+import { noticeProvider } from "../gpus/provider.ts";
 import type { PoolLimits } from "../gpus/types.ts";
 import { createAlarm } from "./alarm.ts";
-import { census, gpuChanged, poolStatus, requestLease, resizePool, withdrawLease } from "./messages.ts";
+import { census, gpuChanged, poolStatus, providerReport, requestLease, resizePool, withdrawLease } from "./messages.ts";
 import { ids } from "./names.ts";
 
 export interface PoolSettings extends PolicySettings {
@@ -69,6 +70,7 @@ export async function gpuPool(input: PoolInput): Promise<void> {
   setHandler(withdrawLease, ({ jobId }) => record(() => withdrawRequest(pool, jobId)));
   setHandler(gpuChanged, (change) => record(() => applyChange(pool, change)));
   setHandler(census, (seen) => record((now) => applyCensus(pool, seen, now)));
+  setHandler(providerReport, (report) => record(() => noticeProvider(pool, report)));
   setHandler(resizePool, (size) => record(() => resize(pool, size)));
   setHandler(poolStatus, () => statusOf(pool, workflowInfo().unsafe.now(), settings));
 

@@ -9,6 +9,8 @@ import type {
   LeaseRelease,
   LeaseRequest,
   PoolStatus,
+  ProviderReport,
+  ProviderSeen,
 } from "../gpus/types.ts";
 import type { EndRequest } from "../jobs/states.ts";
 
@@ -41,6 +43,8 @@ export const withdrawLease = defineSignal<[{ jobId: string }]>("withdrawLease");
 export const gpuChanged = defineSignal<[GpuChange]>("gpuChanged");
 /** Reconciler: what exists beyond what the pool's own messages told it. */
 export const census = defineSignal<[Census]>("census");
+/** A launch that is tried again, or the reconciler: this is how the provider is. */
+export const providerReport = defineSignal<[ProviderReport]>("providerReport");
 /** Operator: change the limits. */
 export const resizePool = defineSignal<[PoolSize]>("resizePool");
 
@@ -65,3 +69,5 @@ export const censusWanted = defineSignal("censusWanted");
 // Queries
 
 export const poolStatus = defineQuery<PoolStatus>("poolStatus");
+/** Reconciler: how its last look found the provider. */
+export const providerSeen = defineQuery<ProviderSeen>("providerSeen");

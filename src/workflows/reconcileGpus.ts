@@ -11,13 +11,16 @@ import {
   workflowInfo,
 } from "@temporalio/workflow";
 import type { Activities } from "../activities/index.ts";
+import type { ProviderSeen, ProviderTrouble } from "../gpus/types.ts";
 import { createAlarm } from "./alarm.ts";
-import { censusWanted } from "./messages.ts";
+import { censusWanted, providerSeen } from "./messages.ts";
 
 export interface ReconcilerInput {
   intervalMs: number;
   /** Epoch milliseconds; jobs that were terminated since then are still to be notified. */
   since?: number;
+  /** How the run before found the provider. */
+  seen?: ProviderSeen;
 }
 
 const { reconcile } = proxyActivities<Activities>({
@@ -31,7 +34,9 @@ const { reconcile } = proxyActivities<Activities>({
 export async function reconcileGpus(input: ReconcilerInput): Promise<void> {
   const { intervalMs } = input;
   let since = input.since ?? Date.now() - intervalMs;
+  let seen = input.seen ?? {};
   let wanted = false;
+  setHandler(providerSeen, () => seen);
   setHandler(censusWanted, () => {
     wanted = true;
   });
@@ -42,6 +47,7 @@ export async function reconcileGpus(input: ReconcilerInput): Promise<void> {
     try {
       const report = await reconcile({ since });
       since = startedAt;
+      if (report.provider !== undefined) seen = seenNow(seen, report.provider, startedAt);
       setCurrentDetails(`last look at ${new Date(startedAt).toISOString()}: ${report.summary}`);
     } catch (error) {
       // The next look tries again; nothing is done on half a picture.
@@ -51,11 +57,17 @@ export async function reconcileGpus(input: ReconcilerInput): Promise<void> {
     while (!wanted && Date.now() < nextAt) {
       if (workflowInfo().continueAsNewSuggested) {
         await condition(allHandlersFinished);
-        await continueAsNew<typeof reconcileGpus>({ intervalMs, since });
+        await continueAsNew<typeof reconcileGpus>({ intervalMs, since, seen });
       }
       await alarm.wait(() => wanted, nextAt, "until the next look");
     }
   }
+}
+
+/** A trouble that goes on has begun when it was first seen. */
+function seenNow({ provider: before }: ProviderSeen, { trouble }: { trouble?: ProviderTrouble }, at: number) {
+  if (trouble === undefined) return {};
+  return { provider: { ...trouble, since: before?.state === trouble.state ? before.since : at } };
 }
 
 const { wantCensus } = proxyLocalActivities<Activities>({ startToCloseTimeout: "10s" });

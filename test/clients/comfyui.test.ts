@@ -3,17 +3,12 @@ import { randomUUID } from "node:crypto";
 import sharp from "sharp";
 import { runIdOf } from "../../src/activities/models/runId.ts";
 import { type PortraitValues, sonicGraph } from "../../src/activities/models/sonicGraph.ts";
-import {
-  ComfyRefused,
-  type ComfyUi,
-  ComfyUnreachable,
-  createComfyUi,
-  type Graph,
-  type OutputFile,
-} from "../../src/clients/comfyui.ts";
+import { ComfyRefused, type ComfyUi, ComfyUnreachable, createComfyUi, type Graph } from "../../src/clients/comfyui.ts";
+import type { OutputFile } from "../../src/clients/comfyuiHistory.ts";
 import { type PromptRun, runPrompt } from "../../src/clients/comfyuiPrompt.ts";
 import { createComput3 } from "../../src/clients/comput3.ts";
 import { ModelAborted, ModelFailure } from "../../src/clients/modelCall.ts";
+import { isWholeMp4 } from "../../src/media/mp4.ts";
 import type { ComfyVersion } from "../../src/simulator/comfyui.ts";
 import { SAMPLE_RATE, wavOf } from "../../src/simulator/media.ts";
 import { type Simulator, startSimulator } from "../../src/simulator/simulator.ts";
@@ -40,12 +35,17 @@ describe("ComfyUI", () => {
 
   before(async () => {
     simulator = await startSimulator({ launchSeconds: 0, speed: 0 });
-    const image = sharp({ create: { width: 64, height: 48, channels: 3, background: "teal" } });
+    const image = sharp({ create: { width: 96, height: 64, channels: 3, background: "teal" } });
     picture = new Uint8Array(await image.png().toBuffer());
   });
   beforeEach(async () => {
     simulator.clearFaults();
-    Object.assign(simulator.settings, { renderSeconds: undefined, comfyuiVersion: "0.3.64" });
+    Object.assign(simulator.settings, {
+      renderSeconds: undefined,
+      comfyuiVersion: "0.3.64",
+      comfyuiStrangers: false,
+      findsFaces: true,
+    });
     const comput3 = createComput3({ apiUrl: simulator.comput3Url, apiKey: simulator.apiKey });
     const expires = Math.floor(Date.now() / 1000) + 3600;
     node = (await comput3.launch({ type: "media:fast", expires })).node;
@@ -69,9 +69,9 @@ describe("ComfyUI", () => {
     const promptId = runIdOf(randomUUID());
     const filePrefix = `Video_${randomUUID()}`;
     const seed = Number.parseInt(promptId.slice(0, 7), 16);
-    const size = { width: 64, height: 48, duration: 4 };
+    const size = { width: 96, height: 64, duration: 4 };
     const graph = sonicGraph({ ...(await upload()), ...size, seed, filename_prefix: filePrefix, ...values });
-    const times = { pollMs: 100, patienceMs: 10_000, settleMs: 10_000 };
+    const times = { isWhole: isWholeMp4, pollMs: 100, patienceMs: 10_000, settleMs: 10_000 };
     return { graph, promptId, filePrefix, ...times, onProgress: () => {}, signal: never, ...overrides };
   }
 
@@ -130,12 +130,20 @@ describe("ComfyUI", () => {
       }
     });
 
-    it("tell whether an output is there", async () => {
+    it("read an output, if it is there", async () => {
       const file = await runPrompt(comfy, await newRun());
-      assert.equal(await comfy.hasOutput(file), true);
-      assert.equal(await comfy.hasOutput({ ...file, filename: "none.mp4" }), false);
+      const video = await comfy.openOutput(file, never);
+      assert.equal(await isWholeMp4(video!), true);
+      assert.equal(await comfy.openOutput({ ...file, filename: "none.mp4" }, never), undefined);
       fault({ action: "status", path: "/view", times: 1 });
-      await assert.rejects(comfy.hasOutput(file), ComfyUnreachable);
+      await assert.rejects(comfy.openOutput(file, never), ComfyUnreachable);
+    });
+
+    it("say at once that the key is refused", async () => {
+      const stranger = createComfyUi(url, "another key");
+      for (const call of [() => stranger.version(never), () => stranger.queue(), () => stranger.history("x")]) {
+        await assert.rejects(call, (error) => error instanceof ModelFailure && error.kind === "broken");
+      }
     });
 
     it("refuse a graph of which only a branch is wrong, and take the rest of it out of the queue", async () => {
@@ -177,7 +185,7 @@ describe("ComfyUI", () => {
           const file = await runPrompt(comfy, run);
           assert.ok(file.filename.startsWith(run.filePrefix), file.filename);
           const { video, audio, width, height } = await probeVideo(await download(file));
-          assert.deepEqual({ video, audio, width, height }, { video: "h264", audio: "aac", width: 64, height: 48 });
+          assert.deepEqual({ video, audio, width, height }, { video: "h264", audio: "aac", width: 96, height: 64 });
           assert.equal(seen.at(-1), 1);
           assert.deepEqual(
             seen,
@@ -371,6 +379,84 @@ describe("ComfyUI", () => {
     it("submits nothing when it is given up before", async () => {
       await assert.rejects(runPrompt(comfy, await newRun({ signal: AbortSignal.abort() })), ModelAborted);
       assert.deepEqual(calls("/prompt"), []);
+    });
+  });
+
+  describe("among what other clients left", () => {
+    for (const version of versions) {
+      it(`finds its own run, before and after it ended: ${version}`, async () => {
+        Object.assign(simulator.settings, { comfyuiVersion: version, comfyuiStrangers: true, renderSeconds: 0.5 });
+        const run = await newRun();
+        const first = runPrompt(comfy, run);
+        await untilRendering();
+        const video = await runPrompt(comfy, run);
+        assert.deepEqual(await first, video);
+        assert.deepEqual(await runPrompt(comfy, run), video);
+        assert.equal(renders().length, 1);
+      });
+    }
+
+    it("ends its own run and nobody else's", async () => {
+      Object.assign(simulator.settings, { comfyuiStrangers: true, renderSeconds: ENDLESS_SECONDS });
+      const given = new AbortController();
+      const running = runPrompt(comfy, await newRun({ signal: given.signal })).catch((caught: unknown) => caught);
+      await untilRendering();
+      given.abort();
+      const error = await running;
+      assert.ok(error instanceof ModelAborted && error.nodeIdle, String(error));
+      assert.equal(calls("/queue").filter(({ method }) => method === "POST").length, 0);
+    });
+  });
+
+  describe("that is killed while it writes the video", () => {
+    it("makes the video again, and does not take the half of it", async () => {
+      fault({ action: "half_file", times: 1 });
+      const run = await newRun();
+      const file = await runPrompt(comfy, run);
+      assert.equal(file.filename, `${run.filePrefix}_00002-audio.mp4`);
+      assert.equal((await probeVideo(await download(file))).video, "h264");
+      assert.equal(renders().length, 2);
+    });
+
+    it("finds the whole one among the halves when it was restarted once more", async () => {
+      fault({ action: "half_file", times: 1 });
+      const run = await newRun();
+      const file = await runPrompt(comfy, run);
+      fault({ action: "restart_app" });
+      assert.deepEqual(await runPrompt(comfy, run), file);
+      assert.equal(renders().length, 2);
+    });
+
+    it("is given up when it happens every time", async () => {
+      fault({ action: "half_file" });
+      const { kind, message } = await failureOf(await newRun());
+      assert.deepEqual([kind, message], ["failed", "ComfyUI lost the run, twice"]);
+    });
+
+    it("waits when it cannot read the file to its end", async () => {
+      fault({ action: "half_file", times: 1 });
+      const run = await newRun();
+      const file = await runPrompt(comfy, run);
+      fault({ action: "restart_app" });
+      fault({ action: "truncate", path: "/view", times: 1 });
+      assert.deepEqual(await runPrompt(comfy, run), file);
+      assert.equal(renders().length, 2);
+    });
+  });
+
+  describe("with a picture in which SONIC sees no face", () => {
+    const complaint = "ComfyUI failed in SONIC_PreData (node 31): local variable 'bbox_s' referenced before assignment";
+
+    it("fails in the model's words: one that is too small", async () => {
+      for (const size of [{ width: 62 }, { height: 62 }, { width: 2, height: 2 }]) {
+        const { kind, message } = await failureOf(await newRun({}, size));
+        assert.deepEqual([kind, message], ["failed", complaint]);
+      }
+    });
+
+    it("fails in the model's words: one without a face", async () => {
+      simulator.settings.findsFaces = false;
+      assert.equal((await failureOf(await newRun())).message, complaint);
     });
   });
 });

@@ -1,4 +1,7 @@
 import assert from "node:assert/strict";
+import { once } from "node:events";
+import { createServer } from "node:http";
+import type { AddressInfo } from "node:net";
 import { Comput3Error, createComput3, nodeIsUp } from "../../src/clients/comput3.ts";
 import { type Simulator, startSimulator } from "../../src/simulator/simulator.ts";
 
@@ -49,6 +52,49 @@ describe("the client of Comput3", () => {
       (await failure(client({ apiUrl: "http://127.0.0.1:1/api/v0" }).balance())).message,
       /could not be reached/,
     );
+  });
+
+  const stub = (status: number, body: string) => async (path: "balance" | "launch") => {
+    const server = createServer((_, response) => response.writeHead(status).end(body)).listen(0, "127.0.0.1");
+    await once(server, "listening");
+    const { port } = server.address() as AddressInfo;
+    const { balance, launch } = client({ apiUrl: `http://127.0.0.1:${port}` });
+    const error = await failure(path === "balance" ? balance() : launch({ type: "media:fast", expires: expires() }));
+    server.close();
+    return error.kind;
+  };
+
+  for (const [status, body, kind] of [
+    [401, `{"detail": "Invalid API key"}`, "refused"],
+    [403, `{"detail": "Forbidden"}`, "refused"],
+    [403, `{"detail": "insufficient permissions"}`, "refused"],
+    [403, `<html>Forbidden</html>`, "refused"],
+    [402, "", "no_balance"],
+    [403, `{"detail": "Insufficient balance"}`, "no_balance"],
+    [400, `{"error": "Not enough credits"}`, "no_balance"],
+    [400, `{"error": "insufficient_funds"}`, "no_balance"],
+    [200, `{"error": "Your balance is too low"}`, "no_balance"],
+    [422, `{"detail": "unknown type media:huge"}`, "failing"],
+    [409, `{"detail": "insufficient capacity"}`, "failing"],
+    [429, `{"detail": "slow down"}`, "failing"],
+    [200, `{"nothing": true}`, "failing"],
+    [503, `{"detail": "busy"}`, "unreachable"],
+    [502, `<html>the load balancer has no balance</html>`, "unreachable"],
+    [200, `<!DOCTYPE html><html>Just a moment</html>`, "unreachable"],
+  ] as const) {
+    it(`knows what kind of failure a launch that is answered ${status} ${body} is: ${kind}`, async () => {
+      assert.equal(await stub(status, body)("launch"), kind);
+    });
+  }
+
+  it("reads nothing about money into a balance that it does not understand", async () => {
+    assert.equal(await stub(200, `{"balance": null}`)("balance"), "failing");
+  });
+
+  it("takes it as unreachable when nobody answers", async () => {
+    assert.equal((await failure(client({ apiUrl: "http://127.0.0.1:1/api/v0" }).balance())).kind, "unreachable");
+    simulator.fault({ service: "comput3", action: "reset", times: 1 });
+    assert.equal((await failure(client().balance())).kind, "unreachable");
   });
 
   it("does not wait longer than its timeout", async () => {

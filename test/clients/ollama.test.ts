@@ -3,6 +3,7 @@ import { once } from "node:events";
 import { createServer, type ServerResponse } from "node:http";
 import type { AddressInfo } from "node:net";
 import sharp from "sharp";
+import { Agent, getGlobalDispatcher, setGlobalDispatcher } from "undici";
 import { createComput3 } from "../../src/clients/comput3.ts";
 import { ModelAborted, ModelFailure } from "../../src/clients/modelCall.ts";
 import { generate, ModelMissing, type OllamaNode, pull, type Question } from "../../src/clients/ollama.ts";
@@ -131,6 +132,35 @@ describe("the Ollama client", () => {
     await eventually("the model stops", () => renders()[0]?.outcome === "interrupted");
   });
 
+  it("waits for a server that sends no header for longer than others wait", async () => {
+    // The usual limit of `fetch` is 300 s. Here it is a moment for every call that does not bring a limit of its own.
+    const usual = getGlobalDispatcher();
+    setGlobalDispatcher(new Agent({ headersTimeout: 500, bodyTimeout: 500 }));
+    try {
+      simulator.settings.ollamaSilentSeconds = 3;
+      const tags = await fetch(`${node.baseUrl}/api/tags`, { headers: { "X-C3-API-KEY": node.apiKey } });
+      assert.equal(tags.status, 200);
+      const [own, usualCall] = await Promise.allSettled([
+        ask(),
+        fetch(`${node.baseUrl}/api/generate`, {
+          method: "POST",
+          headers: { "X-C3-API-KEY": node.apiKey },
+          body: JSON.stringify({ model: MODEL }),
+        }),
+      ]);
+      assert.equal(own.status, "fulfilled", String(own.status === "rejected" && own.reason));
+      assert.equal(usualCall.status, "rejected");
+      assert.equal(renders().filter(({ outcome }) => outcome === "success").length, 1);
+    } finally {
+      setGlobalDispatcher(usual);
+      simulator.settings.ollamaSilentSeconds = 0;
+    }
+  });
+
+  it("says at once that the key is refused", async () => {
+    assert.equal((await failure(ask({}, { apiKey: "another key" }))).kind, "broken");
+  });
+
   it("makes no call at all when it is given up before", async () => {
     assert.ok((await caught(ask({}, { signal: AbortSignal.abort() }))) instanceof ModelAborted);
     assert.deepEqual(renders(), []);
@@ -170,6 +200,34 @@ describe("the Ollama client", () => {
       };
       assert.equal(await ask({}, strange()), "Grüße!");
     });
+
+    it("takes no offence at what it does not know", async () => {
+      const lines = [
+        { model: MODEL, thinking: "Hm.", response: "", done: false },
+        { response: "Hello", context: [1], done: null },
+        { response: null, tool_calls: [] },
+        null,
+        [],
+        7,
+        { response: "!", done: true, done_reason: "length", error: null },
+      ];
+      respond = (response) => response.end(lines.map((value) => `${JSON.stringify(value)}\n`).join(""));
+      assert.equal(await ask({}, strange()), "Hello!");
+    });
+
+    for (const [what, error, told] of [
+      ["text", "it broke", "the model failed: it broke"],
+      ["an object", { message: "it broke", type: "api_error" }, "the model failed: it broke"],
+      ["something else", { code: 5 }, 'the model failed: {"code":5}'],
+    ] as const) {
+      it(`reads an error in the middle of an answer that is ${what}`, async () => {
+        respond = (response) => response.end(line({ response: "Hello" }) + line({ error }));
+        const { kind, message } = await failure(ask({}, strange()));
+        assert.deepEqual([kind, message], ["failed", told]);
+        respond = (response) => response.writeHead(500).end(JSON.stringify({ error }));
+        assert.equal((await failure(ask({}, strange()))).message, told);
+      });
+    }
 
     it("fails on a line that is not JSON", async () => {
       respond = (response) => response.end(`${line({ response: "Hello" })}and so on\n`);

@@ -1,9 +1,10 @@
 import assert from "node:assert/strict";
 import { once } from "node:events";
-import { createServer, type Server } from "node:http";
+import { createServer, type IncomingHttpHeaders, type Server } from "node:http";
 import type { AddressInfo, LookupFunction } from "node:net";
 import { text } from "node:stream/consumers";
 import { setTimeout as sleep } from "node:timers/promises";
+import { gzipSync } from "node:zlib";
 import { createSafeFetch, type SafeFetch, TooLarge, UnsafeUrl } from "../../src/clients/safeFetch.ts";
 
 /** Names that a test may look up; what they lead to is an attacker's choice. */
@@ -174,6 +175,126 @@ describe("safeFetch", () => {
       }
       assert.equal(read, bytes);
     }
+  });
+
+  describe("of servers as they are", () => {
+    interface Asked {
+      host: string;
+      path: string;
+      headers: IncomingHttpHeaders;
+    }
+    const asked: Asked[] = [];
+    let picky: Server;
+    let origin: string;
+    let other: string;
+
+    before(async () => {
+      picky = createServer((request, response) => {
+        const { url = "/", headers } = request;
+        asked.push({ host: headers.host ?? "", path: url, headers });
+        const elsewhere = headers.host?.startsWith("127.0.0.1") ? other : origin;
+        const [path] = url.split("?");
+        if (path === "/agent") response.writeHead(headers["user-agent"] === undefined ? 403 : 200).end("file");
+        else if (path === "/sets") {
+          const cookies = [
+            "session=abc; Path=/",
+            "old=1; Max-Age=0",
+            "far=1; Domain=example.com",
+            "deep=1; Path=/deep",
+          ];
+          response.writeHead(302, { location: "/gate", "set-cookie": cookies }).end();
+        } else if (path === "/gate") {
+          if (headers.cookie !== "session=abc") response.writeHead(302, { location: "/sets" }).end();
+          else response.end("let in");
+        } else if (path === "/leaves") {
+          response.writeHead(302, { location: `${elsewhere}/lands`, "set-cookie": "secret=1; Path=/" }).end();
+        } else if (path === "/returns") response.writeHead(302, { location: "/lands" }).end();
+        else if (path === "/back") {
+          response.writeHead(307, { location: `http://${headers.host}/lands` }).end();
+        } else if (path === "/lands") response.end(`landed ${headers.cookie ?? "-"} ${headers.authorization ?? "-"}`);
+        else if (path === "/hops") {
+          const left = Number(new URL(url, "http://x").searchParams.get("left"));
+          if (left === 0) response.end("there");
+          else response.writeHead(303, { location: `/hops?left=${left - 1}` }).end();
+        } else if (path === "/unescaped") {
+          response.writeHead(302, { location: Buffer.from("/größe").toString("latin1") }).end();
+        } else if (path === "/gr%C3%B6%C3%9Fe") response.end("big");
+        else if (path === "/zipped") {
+          response.writeHead(200, { "content-encoding": "gzip" }).end(gzipSync("a".repeat(500)));
+        } else if (path === "/bomb") {
+          response.writeHead(200, { "content-encoding": "gzip" }).end(gzipSync(Buffer.alloc(50_000_000)));
+        } else if (path === "/short") {
+          response.writeHead(200, { "content-length": "500" });
+          response.write("only this");
+          setTimeout(() => response.destroy(), 20);
+        } else response.writeHead(404).end();
+      });
+      picky.listen(0, "127.0.0.1");
+      await once(picky, "listening");
+      const { port: pickyPort } = picky.address() as AddressInfo;
+      origin = `http://127.0.0.1:${pickyPort}`;
+      other = `http://localhost:${pickyPort}`;
+      fetchers.push(createSafeFetch({ trustedOrigins: [origin, other], lookup }));
+    });
+    beforeEach(() => {
+      asked.length = 0;
+    });
+    after(async () => {
+      await Promise.all(fetchers.map((each) => each.close()));
+      picky.closeAllConnections();
+      picky.close();
+    });
+    const fetchers: SafeFetch[] = [];
+    const fetched = async (url: string, maxRedirects = 10) => {
+      const { status, body } = await fetchers[0]!.get(url, { ...limits, maxRedirects });
+      return [status, await text(body)];
+    };
+
+    it("says who asks, and asks for the file as it is", async () => {
+      assert.deepEqual(await fetched(`${origin}/agent`), [200, "file"]);
+      assert.match(asked[0]!.headers["user-agent"] ?? "", /^c3-render\/\d+\.\d+\.\d+$/);
+      assert.equal(asked[0]!.headers["accept-encoding"], "identity");
+      await fetchers[0]!.post(`${origin}/agent`, { body: "{}", headers: { "X-Mine": "1" }, timeoutMs: 5000 });
+      assert.match(asked[1]!.headers["user-agent"] ?? "", /^c3-render\//);
+      assert.equal(asked[1]!.headers["x-mine"], "1");
+    });
+
+    it("keeps cookies within one download, and gives each host its own only", async () => {
+      assert.deepEqual(await fetched(`${origin}/gate`), [200, "let in"]);
+      assert.equal(asked[0]!.headers.cookie, undefined);
+      assert.deepEqual(await fetched(`${origin}/lands`), [200, "landed - -"]);
+      assert.deepEqual(await fetched(`${origin}/leaves`), [200, "landed - -"]);
+      assert.equal(asked.at(-1)!.host.split(":")[0], "localhost");
+    });
+
+    it("gives credentials to the origin that they are for, and to no other", async () => {
+      const basic = `Basic ${Buffer.from("me:pass").toString("base64")}`;
+      const named = origin.replace("//", "//me:pass@");
+      assert.deepEqual(await fetched(`${named}/returns`), [200, `landed - ${basic}`]);
+      assert.deepEqual(await fetched(`${named}/back`), [200, `landed - ${basic}`]);
+      assert.deepEqual(await fetched(`${named}/leaves`), [200, "landed - -"]);
+    });
+
+    it("follows ten redirects, and no more", async () => {
+      assert.deepEqual(await fetched(`${origin}/hops?left=10`), [200, "there"]);
+      await assert.rejects(fetched(`${origin}/hops?left=11`), /redirects more than 10 times/);
+    });
+
+    it("follows a redirect that is not escaped", async () => {
+      assert.deepEqual(await fetched(`${origin}/unescaped`), [200, "big"]);
+    });
+
+    it("decodes what a server encodes in spite of that, and counts what comes out", async () => {
+      assert.deepEqual(await fetched(`${origin}/zipped`), [200, "a".repeat(500)]);
+      await assert.rejects(fetched(`${origin}/bomb`), TooLarge);
+    });
+
+    it("fails on a body that breaks off", async () => {
+      await assert.rejects(
+        fetched(`${origin}/short`),
+        (error) => !(error instanceof UnsafeUrl || error instanceof TooLarge),
+      );
+    });
   });
 
   it("uses no proxy, whatever the environment says", async () => {

@@ -88,12 +88,12 @@ describe("inputsOf", () => {
   it("wants a face and a sound for lip-sync, from where the job says", () => {
     assert.deepEqual(inputsOf(jobOf("lipsync")), [
       { name: "video", field: "video_url", kind: "video", source: { url: "https://example.com/face.mp4" } },
-      { name: "audio", field: "audio_url", kind: "sound", source: { url: "https://example.com/talk.mp3" } },
+      { name: "audio", field: "audio_url", kind: "lipSound", source: { url: "https://example.com/talk.mp3" } },
     ]);
     const paths = { face: { kind: "image", source: { path: "face.jpg" } }, audio: { path: "a/talk.mp3" } } as const;
     assert.deepEqual(inputsOf(jobOf("lipsync", { ...paths, version: "v1" })), [
-      { name: "image", field: "image_path", kind: "picture", source: { path: "face.jpg" } },
-      { name: "audio", field: "audio_path", kind: "sound", source: { path: "a/talk.mp3" } },
+      { name: "image", field: "image_path", kind: "face", source: { path: "face.jpg" } },
+      { name: "audio", field: "audio_path", kind: "lipSound", source: { path: "a/talk.mp3" } },
     ]);
   });
 

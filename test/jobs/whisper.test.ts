@@ -53,7 +53,13 @@ describe("the body of POST /whisper", () => {
     for (const url of ["", "talk.mp3", "/etc/passwd", "file:///etc/passwd", "ftp://example.com/a.mp3", "data:,a", 7]) {
       assert.deepEqual(fieldsOf({ audio_url: url }), ["audio_url"], String(url));
     }
-    assert.deepEqual(fieldsOf({ audio_url: `https://example.com/${"a".repeat(2048)}` }), ["audio_url"]);
+    const linkOf = (length: number) => "https://example.com/".padEnd(length, "a");
+    assert.equal(fieldsOf({ audio_url: linkOf(8192) }), undefined);
+    const { issues = [] } = schema.safeParse({ audio_url: linkOf(8193) }).error ?? {};
+    assert.deepEqual(
+      issues.map(({ path, message }) => [path, message]),
+      [[["audio_url"], "must be at most 8192 characters"]],
+    );
   });
 
   it("knows the models and the tasks of the app, and no others", () => {

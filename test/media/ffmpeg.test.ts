@@ -9,6 +9,8 @@ import { promisify } from "node:util";
 import ffmpegInstaller from "@ffmpeg-installer/ffmpeg";
 import ffprobeInstaller from "@ffprobe-installer/ffprobe";
 import { createMediaTools, type MediaTools, type Mp3Options } from "../../src/media/ffmpeg.ts";
+import { FileRefused, run, ToolTrouble } from "../../src/media/program.ts";
+import { Progress } from "../../src/media/progress.ts";
 import { createMedia, SAMPLE_RATE, wavOf } from "../../src/simulator/media.ts";
 import { eventually } from "../support/eventually.ts";
 import { ffmpeg, h264, makeFolder, testPicture, testSound } from "./support.ts";
@@ -24,6 +26,7 @@ if (onPath("ffmpeg") && onPath("ffprobe")) {
   environments["of the PATH"] = { PATH: process.env.PATH };
 }
 
+const noTrack = { index: 0, channels: 1, hasLayout: true, isKnown: true, isDefault: true };
 const tone = (seconds: number) =>
   new Int16Array(SAMPLE_RATE * seconds).map((_, index) => 8000 * Math.sin((index * 2 * Math.PI * 440) / SAMPLE_RATE));
 
@@ -33,7 +36,10 @@ for (const [whose, env] of Object.entries(environments)) {
     let folder: string;
     let remove: () => Promise<void>;
     const path = (name: string) => join(folder, name);
-    const probe = (name: string) => tools.probe(path(name), signal);
+    const probe = async (name: string) => {
+      const found = await tools.probe(path(name), signal);
+      return found && { ...found, hasSound: found.sounds.length > 0, hasVideo: found.videos.length > 0 };
+    };
 
     before(async () => {
       tools = await createMediaTools(PACKAGED, env);
@@ -49,12 +55,9 @@ for (const [whose, env] of Object.entries(environments)) {
 
     describe("probe", () => {
       it("tells sound and its length", async () => {
-        assert.deepEqual(await probe("mono.wav"), {
-          format: "wav",
-          hasSound: true,
-          hasVideo: false,
-          durationSeconds: 1.5,
-        });
+        const wav = await probe("mono.wav");
+        assert.deepEqual([wav?.format, wav?.hasVideo, wav?.durationSeconds], ["wav", false, 1.5]);
+        assert.deepEqual(wav?.sounds, [{ index: 0, channels: 1, hasLayout: false, isKnown: true, isDefault: false }]);
         const mp3 = await probe("sound.mp3");
         assert.deepEqual([mp3?.format, mp3?.hasSound, mp3?.hasVideo], ["mp3", true, false]);
         assert.ok(Math.abs(mp3!.durationSeconds! - 1.5) < 0.1);
@@ -63,6 +66,7 @@ for (const [whose, env] of Object.entries(environments)) {
       it("tells video with sound from video without", async () => {
         const silent = await probe("silent.mp4");
         assert.deepEqual([silent?.hasSound, silent?.hasVideo, silent?.durationSeconds], [false, true, 1]);
+        assert.deepEqual(silent?.videos, [{ index: 0, width: 64, height: 48 }]);
         assert.ok(silent?.format.split(",").includes("mp4"));
         const talking = await probe("talking.mp4");
         assert.deepEqual([talking?.hasSound, talking?.hasVideo], [true, true]);
@@ -170,7 +174,7 @@ for (const [whose, env] of Object.entries(environments)) {
 
       it("makes no sound of any", async () => {
         for (const name of Object.keys(playlists)) {
-          await assert.rejects(toMp3(name, {}, `${name}.out.mp3`), { code: 1 }, name);
+          await assert.rejects(toMp3(name, {}, `${name}.out.mp3`), FileRefused, name);
           assert.equal(existsSync(path(`${name}.out.mp3`)), false, name);
         }
         assert.deepEqual(asked, []);
@@ -191,7 +195,7 @@ for (const [whose, env] of Object.entries(environments)) {
 
       it("mixes to mono when that is wanted", async () => {
         for (const name of ["mono.wav", "stereo.wav", "talking.mp4"]) {
-          await toMp3(name, { mono: true });
+          await toMp3(name, { mono: "mix" });
           assert.deepEqual(await soundOf(path("out.mp3")), { codec: "mp3", rate: "44100", channels: 1 });
         }
       });
@@ -204,7 +208,7 @@ for (const [whose, env] of Object.entries(environments)) {
       });
 
       it("keeps the sound itself", async () => {
-        await toMp3("mono.wav", { mono: true });
+        await toMp3("mono.wav", { mono: "mix" });
         const sound = await createMedia().decode(path("out.mp3"));
         const loudest = sound.reduce((most, sample) => Math.max(most, Math.abs(sample)), 0);
         assert.ok(loudest > 6000 && loudest < 10_000, `${loudest}`);
@@ -244,16 +248,44 @@ for (const [whose, env] of Object.entries(environments)) {
 
       it("fails, with the program's words, where there is no sound", async () => {
         for (const name of ["silent.mp4", "cover.png", "there-is-no-such-file"]) {
-          await assert.rejects(toMp3(name), (error: Error & { stderr?: string }) => {
-            assert.notEqual(error.stderr?.trim() ?? "", "");
+          await assert.rejects(toMp3(name), (error: Error) => {
+            assert.ok(error instanceof FileRefused, name);
+            assert.ok(!error.message.includes(folder) && error.message !== "", error.message);
             return true;
           });
         }
       });
+
+      it("cuts a part out of it", async () => {
+        await toMp3("stereo.wav", { part: { start: 0.25, end: 1, fadeSeconds: 0.03 } });
+        assert.ok(Math.abs((await probe("out.mp3"))!.durationSeconds! - 0.75) < 0.06);
+      });
+    });
+
+    describe("watch", () => {
+      const watch = async (name: string, maxSeconds = 60) => {
+        const [track] = (await tools.probe(path(name), signal))!.videos;
+        return await tools.watch(path(name), track!, { maxSeconds, signal });
+      };
+
+      it("tells how long the pictures last, whatever the container says", async () => {
+        assert.ok(Math.abs((await watch("talking.mp4"))! - 1) < 0.15);
+        const long = await watch("talking.mp4", 0.5);
+        assert.ok(long! < 0.7, `${long}`);
+      });
+
+      it("refuses a video without a picture that can be decoded", async () => {
+        const file = await readFile(path("silent.mp4"));
+        const data = file.indexOf("mdat") + 4;
+        file.fill(0, data, data + 20_000 > file.length ? file.length - 1200 : data + 20_000);
+        await writeFile(path("dark.mp4"), file);
+        await assert.rejects(watch("dark.mp4"), FileRefused);
+      });
     });
 
     async function toMp3(name: string, options: Partial<Mp3Options> = {}, target = "out.mp3"): Promise<Buffer> {
-      await tools.toMp3(path(name), path(target), { mono: false, maxSeconds: 60, signal, ...options });
+      const track = (await tools.probe(path(name), signal))?.sounds[0] ?? noTrack;
+      await tools.toMp3(path(name), path(target), { track, maxSeconds: 60, signal, ...options });
       return await readFile(path(target));
     }
   });
@@ -291,6 +323,16 @@ describe("where the media tools are", () => {
     assert.equal(await formatBy({ ffprobePath: undefined }, path.slice(0, 1)), undefined);
   });
 
+  it("is named loudly when it is the old one of the package", async () => {
+    const warnings: string[] = [];
+    await createMediaTools(PACKAGED, { PATH: "" }, (message) => warnings.push(message));
+    assert.equal(warnings.length, 1);
+    assert.match(warnings[0]!, /2018.*install ffmpeg/);
+    const own = await program(join(folder, "own", "ffmpeg"));
+    await createMediaTools({ ffmpegPath: own, ffprobePath: own }, { PATH: "" }, (message) => warnings.push(message));
+    assert.equal(warnings.length, 1);
+  });
+
   it("is no folder of that name", async () => {
     await mkdir(join(folder, "first", "ffprobe"), { recursive: true });
     const second = await program(join(folder, "second", "ffprobe"));
@@ -301,8 +343,9 @@ describe("where the media tools are", () => {
   it("is told apart from a file that is no sound when it is wrong", async () => {
     const missing = join(folder, "missing");
     const tools = await createMediaTools({ ffmpegPath: missing, ffprobePath: missing }, {});
-    await assert.rejects(tools.probe(ffprobeInstaller.path, signal), { code: "ENOENT" });
-    await assert.rejects(tools.toMp3("a", "b", { mono: true, maxSeconds: 1, signal }), { code: "ENOENT" });
+    const trouble = { name: "ToolTrouble", message: "missing cannot be started (ENOENT)" };
+    await assert.rejects(tools.probe(ffprobeInstaller.path, signal), trouble);
+    await assert.rejects(tools.toMp3("a", "b", { track: noTrack, maxSeconds: 1, signal }), trouble);
   });
 });
 
@@ -316,27 +359,92 @@ describe("media tools that misbehave", () => {
   });
   afterEach(() => remove());
 
-  async function toolsOf(script: string) {
+  async function scriptOf(script: string) {
     const program = join(folder, "program");
     await writeFile(program, `#!/bin/sh\n${script}\n`, { mode: 0o755 });
+    return program;
+  }
+
+  async function toolsOf(script: string) {
+    const program = await scriptOf(script);
     return await createMediaTools({ ffmpegPath: program, ffprobePath: program }, {});
   }
 
-  it("cannot read a file over which ffprobe crashes, as the packaged one does over MPEG-TS", async () => {
-    const tools = await toolsOf("kill -SEGV $$");
-    assert.equal(await tools.probe(join(folder, "tone.wav"), signal), undefined);
+  const endings: [string, string, typeof FileRefused | typeof ToolTrouble][] = [
+    ["exits with 1", "exit 1", FileRefused],
+    ["exits as a newer ffmpeg does over bad data", "exit 183", FileRefused],
+    ["complains of bad data", "echo 'Invalid data found when processing input' >&2; exit 1", FileRefused],
+    ["crashes twice", "kill -SEGV $$", FileRefused],
+    ["aborts twice", "kill -ABRT $$", FileRefused],
+    ["is killed, as by a kernel without memory", "kill -KILL $$", ToolTrouble],
+    ["is told to end", "kill -TERM $$", ToolTrouble],
+    ["was told to end, and ends by itself", "exit 255", ToolTrouble],
+    ["was killed within a wrapper", "sh -c 'kill -KILL $$'; exit $?", ToolTrouble],
+    ["is a wrapper of what is missing", "/no/such/ffmpeg", ToolTrouble],
+    ["has no memory", "echo 'in.mp3: Cannot allocate memory' >&2; exit 1", ToolTrouble],
+    ["has no memory, in a newer one", "exit 244", ToolTrouble],
+    ["has no room", "echo 'av_interleaved_write_frame(): No space left on device' >&2; exit 1", ToolTrouble],
+    ["may not write", "echo 'out.mp3: Permission denied' >&2; exit 1", ToolTrouble],
+    ["lacks a library", "echo 'error while loading shared libraries: libx.so' >&2; exit 127", ToolTrouble],
+  ];
+  for (const [ending, script, kind] of endings) {
+    const whose = kind === FileRefused ? "the file" : "nobody's file";
+    it(`mean ${whose} by it when ffmpeg ${ending}`, async () => {
+      const tools = await toolsOf(script);
+      const target = join(folder, "out.mp3");
+      const options = { track: noTrack, maxSeconds: 60, signal };
+      await assert.rejects(tools.toMp3(join(folder, "tone.wav"), target, options), kind);
+      await assert.rejects(tools.listen(join(folder, "tone.wav"), noTrack, options), kind);
+      const probed = tools.probe(join(folder, "tone.wav"), signal);
+      if (kind === FileRefused) assert.equal(await probed, undefined);
+      else await assert.rejects(probed, ToolTrouble);
+    });
+  }
+
+  it("are run again after one crash", async () => {
+    const once = join(folder, "crashed");
+    const crash = `[ -e '${once}' ] || { touch '${once}'; kill -SEGV $$; }`;
+    const tools = await toolsOf(`${crash}\nexec '${ffmpegInstaller.path}' "$@"`);
+    const heard = await tools.listen(join(folder, "tone.wav"), noTrack, { maxSeconds: 60, signal });
+    assert.equal(heard.seconds, 1);
   });
 
-  it("may try a file again when ffprobe was killed from outside", async () => {
-    const tools = await toolsOf("kill -KILL $$");
-    await assert.rejects(tools.probe(join(folder, "tone.wav"), signal), { signal: "SIGKILL" });
+  it("that are of the package and crash are too old, which is not the file's fault", async () => {
+    const tools = await createMediaTools(PACKAGED, { PATH: "" });
+    const file = join(folder, "stream.ts");
+    await ffmpeg(...testPicture(1), ...testSound(1), ...h264, "-c:a", "aac", file);
+    await assert.rejects(tools.probe(file, signal), /too old to read it/);
+  });
+
+  it("cannot be started without the right to", async () => {
+    await writeFile(join(folder, "program"), "", { mode: 0o644 });
+    const program = join(folder, "program");
+    const tools = await createMediaTools({ ffmpegPath: program, ffprobePath: program }, {});
+    await assert.rejects(tools.probe(join(folder, "tone.wav"), signal), {
+      name: "ToolTrouble",
+      message: "program cannot be started (EACCES)",
+    });
+  });
+
+  it("are ended when they stand still, and only then", async () => {
+    const options = { signal, stallMs: 400 };
+    const program = await scriptOf("while true; do sleep 1; done");
+    await assert.rejects(
+      run(program, [], options),
+      /ToolTrouble: program has not gone forward for 0 s|not gone forward/,
+    );
+    const slow = await scriptOf("for each in 1 2 3 4 5 6 7 8; do echo $each; sleep 0.1; done");
+    assert.equal(await run(slow, [], options), "1\n2\n3\n4\n5\n6\n7\n8\n");
+    const busy = await scriptOf("while true; do echo frame=1; sleep 0.05; done");
+    const reports = new Progress();
+    await assert.rejects(run(busy, [], { ...options, onOutput: (chunk) => reports.take(chunk) }), ToolTrouble);
   });
 
   it("may complain of damage at any length", async () => {
     const complain = "yes 'Header missing' | head -c 3000000 >&2";
     const tools = await toolsOf(`${complain}\nexec '${ffmpegInstaller.path}' "$@"`);
     const target = join(folder, "out.mp3");
-    await tools.toMp3(join(folder, "tone.wav"), target, { mono: true, maxSeconds: 60, signal });
+    await tools.toMp3(join(folder, "tone.wav"), target, { track: noTrack, maxSeconds: 60, signal });
     assert.deepEqual(await soundOf(target), { codec: "mp3", rate: "44100", channels: 1 });
   });
 });
@@ -392,7 +500,7 @@ describe("media tools that are not waited for any longer", () => {
     const tools = await createMediaTools({ ...PACKAGED, ffmpegPath }, { PATH: "" });
     assert.equal((await tools.probe(path("hour.wav"), signal))?.durationSeconds, 3600);
 
-    const options = { mono: false, maxSeconds: 3600, signal: controller.signal };
+    const options = { track: { ...noTrack, channels: 2 }, maxSeconds: 3600, signal: controller.signal };
     const running = assert.rejects(tools.toMp3(path("hour.wav"), path("out.mp3"), options), { name: "AbortError" });
     const id = await pid();
     await eventually("ffmpeg writes", async () => {
@@ -425,7 +533,7 @@ describe("media tools that are not waited for any longer", () => {
     const tools = await createMediaTools({ ffmpegPath: program, ffprobePath: program }, {});
     controller.abort();
     await assert.rejects(tools.probe(path("any"), controller.signal), { name: "AbortError" });
-    const options = { mono: true, maxSeconds: 1, signal: controller.signal };
+    const options = { track: noTrack, maxSeconds: 1, signal: controller.signal };
     await assert.rejects(tools.toMp3(path("any"), path("out.mp3"), options), { name: "AbortError" });
     // Node starts a program even so, to end it at once.
     if (existsSync(path("pid"))) await gone(await pid());

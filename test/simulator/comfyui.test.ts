@@ -72,7 +72,7 @@ describe("the simulated ComfyUI server", () => {
   const sound = wavOf(new Int16Array(SAMPLE_RATE * SOUND_SECONDS).map((_, index) => 8000 * Math.sin(index / 10)));
 
   before(async () => {
-    picture = await sharp({ create: { width: 67, height: 45, channels: 3, background: "teal" } })
+    picture = await sharp({ create: { width: 97, height: 65, channels: 3, background: "teal" } })
       .png()
       .toBuffer();
   });
@@ -135,8 +135,8 @@ describe("the simulated ComfyUI server", () => {
         class_type: "ImageResize+",
         inputs: {
           image: ["18", 0],
-          width: 67,
-          height: 45,
+          width: 97,
+          height: 65,
           interpolation: "nearest",
           method: "stretch",
           condition: "always",
@@ -307,7 +307,7 @@ describe("the simulated ComfyUI server", () => {
       ["h264", "aac"],
     );
     assert.equal(streams[0]!.pix_fmt, "yuv420p");
-    assert.deepEqual([streams[0]!.width, streams[0]!.height], [66, 44]);
+    assert.deepEqual([streams[0]!.width, streams[0]!.height], [96, 64]);
     assert.ok(Math.abs(Number(format.duration) - SOUND_SECONDS) < 0.2, `${format.duration} s`);
 
     const [render] = renders();

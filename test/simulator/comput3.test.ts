@@ -26,6 +26,17 @@ describe("the simulated Comput3", () => {
     assert.equal((await post("/stop", { workload: "none" })).status, 404);
   });
 
+  it("launches nothing for an account that is empty, until somebody pays", async () => {
+    const balance = async () => (await fetch(`${simulator.comput3Url}/balance`, { headers })).json();
+    await post("/balance", { balance: 0 });
+    assert.deepEqual(await balance(), { balance: 0 });
+    const body = { type: "media:fast", expires: inSeconds(60) };
+    assert.equal((await post("/launch", body)).status, 402);
+    await post("/balance", { balance: 5 });
+    assert.equal((await post("/launch", body)).status, 200);
+    assert.equal((await post("/balance", {})).status, 422);
+  });
+
   it("launches as often as it is asked, bills by the second, and refunds the rest", async () => {
     const expires = inSeconds(3600);
     const first = await launch(expires);

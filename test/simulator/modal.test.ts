@@ -10,6 +10,7 @@ import { promisify } from "node:util";
 import ffprobeInstaller from "@ffprobe-installer/ffprobe";
 import { ModalClient, NotFoundError, RemoteError, TimeoutError } from "modal";
 import sharp from "sharp";
+import { z } from "zod";
 import type { Simulation } from "../../src/simulator/env.ts";
 import { createFaults, faultSchema } from "../../src/simulator/faults.ts";
 import { createJournal } from "../../src/simulator/journal.ts";
@@ -246,5 +247,40 @@ describe("the simulated Modal", () => {
     await connect().functions.fromName("musetalk", "lip_sync");
     assert.equal(answered, false);
     assert.equal(simulation.journal.calls.find(({ path }) => path === "/FunctionGet")!.status, undefined);
+  });
+
+  describe("of the original project", () => {
+    const original = ({ job_id: _id, ...args } = ofImage()) => ({
+      video_path: null,
+      audio_path: null,
+      video_url: null,
+      ...args,
+      use_float16: true,
+    });
+
+    async function answerTo(kwargs: Record<string, unknown>): Promise<unknown> {
+      const runInference = await connect().functions.fromName("musetalk-poc", "run_inference");
+      return await (await runInference.spawn([], kwargs)).get({ timeoutMs: 30_000 });
+    }
+
+    it("takes its own arguments and answers with a status", async () => {
+      const answer = z
+        .object({ status: z.literal("completed"), output_url: z.url() })
+        .parse(await answerTo(original()));
+      await assertTalks(new Uint8Array(await (await fetch(answer.output_url)).arrayBuffer()));
+    });
+
+    it("tells a failure as a value", async () => {
+      fault({ action: "render_error", path: "/run", times: 1 });
+      assert.deepEqual(await answerTo(original()), { status: "failed", error: "a fault of the simulator" });
+      const unreadable = await answerTo({ ...original(), audio_url: `${filesUrl}/none.wav` });
+      const { status, error } = z.object({ status: z.string(), error: z.string() }).parse(unreadable);
+      assert.equal(status, "failed");
+      assert.match(error, /^404 Client Error for url: /);
+    });
+
+    it("refuses an argument that it does not know", async () => {
+      await assert.rejects(answerTo({ ...original(), job_id: "job-1" }), /TypeError\('run_inference\(\).*job_id/);
+    });
   });
 });

@@ -40,8 +40,9 @@ interface Served {
   status?: number;
   headers?: Record<string, string>;
   body?: Uint8Array | string | undefined;
-  /** How often it is busy first. */
+  /** How often it is busy first, and what it answers then. */
   refusals?: number;
+  refusal?: number;
   /** It stays like this. */
   endless?: boolean;
 }
@@ -60,10 +61,10 @@ describe("a bad input", () => {
   /** What nobody waits for any more. */
   const left: string[] = [];
   const server = createServer((request, response) => {
-    const name = (request.url ?? "").slice(1);
+    const [name = ""] = (request.url ?? "").slice(1).split("?");
     asked.push(name);
-    const { status, headers, body, refusals = 0, endless = false } = served.get(name) ?? { status: 404 };
-    if (asked.filter((path) => path === name).length <= refusals) response.writeHead(503).end("busy");
+    const { status, headers, body, refusals = 0, refusal = 503, endless = false } = served.get(name) ?? { status: 404 };
+    if (asked.filter((path) => path === name).length <= refusals) response.writeHead(refusal).end("busy");
     else if (endless) response.writeHead(200, headers).write(body);
     else response.writeHead(status ?? 200, headers).end(body);
     if (endless) response.once("close", () => left.push(name));
@@ -81,6 +82,8 @@ describe("a bad input", () => {
     served.set("inside", { status: 302, headers: { Location: "http://127.0.0.2/a" } });
     served.set("circle", { status: 302, headers: { Location: `${origin()}/circle` } });
     served.set("endless.wav", { body: served.get("sound.wav")?.body, endless: true });
+    served.set("late.wav", { body: served.get("sound.wav")?.body, refusals: 1, refusal: 408 });
+    served.set("turned.heic", { body: await readFile(new URL("../media/files/turned.heic", import.meta.url)) });
     served.set("busy.wav", { body: served.get("sound.wav")?.body, refusals: 2 });
   });
   after(async () => {
@@ -168,6 +171,18 @@ describe("a bad input", () => {
     cases("talk.wav", ["portrait audio_url"], /^it is longer than 8 s$/);
   });
 
+  describe("that is too little", () => {
+    cases("small.jpg", ["portrait image_url", "lipsync image_url"], /^this picture is too small: 32×24 pixels/);
+    cases("small.jpg", ["analyze image_url"], /^this picture is too small: 32×24 .* needs 32 at least$/);
+    cases("narrow.png", pictures, /^this picture is too long and narrow: \d+×\d+ pixels as it is used/);
+    cases("dot.png", pictures, /^this picture is too small/);
+    cases("hair.png", pictures, /^this picture is too long and narrow/);
+    cases("small.mp4", ["lipsync video_url"], /^its pictures are too small or too narrow: 32×24 pixels/);
+    cases("narrow.mp4", ["lipsync video_url"], /^its pictures are too small or too narrow: 1600×64 pixels/);
+    cases("word.wav", ["csm audio_url"], /^it is too short for a voice: 1 s of speech is needed at least$/);
+    cases("nothing.wav", ["csm reference_audio_url"], /^nothing is to be heard in it$/);
+  });
+
   it("a video without sound, where it is listened to: there is no sound in it", async () => {
     for (const field of ["whisper audio_url", "portrait audio_url"] as const) {
       assert.equal(await complaintOf(field, `${origin()}/silent.mp4`), "there is no sound in it");
@@ -194,7 +209,7 @@ describe("a bad input", () => {
     }
 
     cases("inside", ["csm audio_url", "portrait image_url"], /^127\.0\.0\.2 is not a public address$/);
-    cases("circle", ["whisper audio_url"], /redirects more than 3 times$/);
+    cases("circle", ["whisper audio_url"], /redirects more than 10 times$/);
   });
 
   it("only the second of two: the first one is removed again", async () => {
@@ -210,6 +225,28 @@ describe("a bad input", () => {
     await eventually("the download ends", () => left.includes("endless.wav"));
     assert.deepEqual(await stack.storedInputs(id), []);
     assert.deepEqual(await readdir(stack.config.outputDir), []);
+  });
+
+  describe("that is good after all", () => {
+    const good: [Field, string][] = [
+      ["portrait image_url", "turned.heic"],
+      ["analyze image_url", "turned.heic"],
+      ["lipsync image_url", "turned.heic"],
+      ["portrait image_url", "cut.jpg"],
+      ["analyze image_url", "moving.png"],
+      ["analyze image_url", "after.jpg"],
+      ["whisper audio_url", "tracks.m4a"],
+      ["csm audio_url", "opposite.wav"],
+      ["whisper audio_url", "streamed.wav"],
+      ["whisper audio_url", "late.wav"],
+      ["whisper audio_url", `sound.wav?token=${"t".repeat(8000)}`],
+    ];
+    for (const [field, name] of good) {
+      it(`${name.slice(0, 20)}, as ${field}`, async () => {
+        const id = await submit(field, `${origin()}/${name}`);
+        await stack.untilState(id, "success");
+      });
+    }
   });
 
   it("is asked for again when its server answers 503", async () => {
@@ -234,7 +271,9 @@ async function makeFiles(origin: string): Promise<Record<string, Uint8Array | st
   const sound = (seconds: number) =>
     wavOf(Int16Array.from({ length: SAMPLE_RATE * seconds }, (_, index) => 9000 * Math.sin(index / 6)));
   const secret = `${origin}/secret.wav`;
-  const clip = await video(["-t", "1"], picture);
+  const face = await sharp(picture).resize(128, 96).jpeg().toBuffer();
+  const small = await sharp(picture).resize(32, 24).jpeg().toBuffer();
+  const clip = await video(["-t", "1"], face);
   return {
     "text.mp3": "This is no sound at all.\n",
     // A letter of two bytes lies across the end of what is looked at.
@@ -264,23 +303,72 @@ async function makeFiles(origin: string): Promise<Record<string, Uint8Array | st
     "silent.mp4": clip,
     "long.mp4": await video(
       ["-f", "lavfi", "-i", "anullsrc=r=16000", "-t", `${MAX_AUDIO_SECONDS + 1}`, "-c:a", "aac"],
-      picture,
+      face,
     ),
+    "cut.jpg": photo.subarray(0, -200),
+    "after.jpg": Buffer.concat([Buffer.from("\r\n"), photo]),
+    "moving.png": moving(await solid(100, 80)),
+    "tracks.m4a": await encoded("tracks.m4a", [
+      ...["-f", "lavfi", "-t", "2", "-i", "anullsrc=r=44100", "-f", "lavfi", "-i", "sine=d=2"],
+      ...["-map", "0", "-map", "1", "-c:a", "aac"],
+    ]),
+    "opposite.wav": await encoded("opposite.wav", [
+      "-f",
+      "lavfi",
+      "-i",
+      "sine=d=2",
+      "-af",
+      "pan=stereo|c0=c0|c1=-1*c0",
+    ]),
+    "streamed.wav": streamed(sound(2)),
+    "small.jpg": small,
+    "small.mp4": await video(["-t", "1"], small),
+    "narrow.png": await solid(5000, 10),
+    "dot.png": await solid(1, 1),
+    "hair.png": await solid(1, 5000),
+    "narrow.mp4": await video(["-t", "1"], await sharp(picture).resize(1600, 64, { fit: "fill" }).jpeg().toBuffer()),
+    "word.wav": sound(0.3),
+    "nothing.wav": wavOf(new Int16Array(2 * SAMPLE_RATE)),
   };
+}
+
+function solid(width: number, height: number): Promise<Buffer> {
+  return sharp({ create: { width, height, channels: 3, background: "#3060c0" } })
+    .png()
+    .toBuffer();
 }
 
 /** A picture as a video. */
 async function video(args: string[], picture: Buffer): Promise<Buffer> {
-  const folder = await mkdtemp(join(tmpdir(), "c3-render-inputs-"));
+  const still = ["-loop", "1", "-r", "5", "-i", "still.jpg"];
+  return await encoded("video.mp4", [...still, ...args, "-pix_fmt", "yuv420p"], picture);
+}
+
+/** What ffmpeg makes; `still.jpg` is the picture. */
+async function encoded(name: string, args: string[], picture?: Buffer): Promise<Buffer> {
+  const cwd = await mkdtemp(join(tmpdir(), "c3-render-inputs-"));
   try {
-    const [still, output] = [join(folder, "still.jpg"), join(folder, "video.mp4")];
-    await writeFile(still, picture);
-    const all = ["-v", "error", "-loop", "1", "-r", "5", "-i", still, ...args, "-pix_fmt", "yuv420p", output];
-    await promisify(execFile)(ffmpegInstaller.path, all);
-    return await readFile(output);
+    if (picture !== undefined) await writeFile(join(cwd, "still.jpg"), picture);
+    await promisify(execFile)(ffmpegInstaller.path, ["-v", "error", ...args, name], { cwd });
+    return await readFile(join(cwd, name));
   } finally {
-    await rm(folder, { recursive: true, force: true });
+    await rm(cwd, { recursive: true, force: true });
   }
+}
+
+/** A WAV whose writer did not know how long it would be. */
+function streamed(wav: Buffer): Buffer {
+  wav.writeUInt32LE(0xffffffff, 40);
+  return wav;
+}
+
+/** The PNG as the first frame of an animation. */
+function moving(still: Buffer): Buffer {
+  const control = Buffer.concat([Buffer.from("acTL"), Buffer.from([0, 0, 0, 1, 0, 0, 0, 0])]);
+  const [length, sum] = [Buffer.alloc(4), Buffer.alloc(4)];
+  length.writeUInt32BE(8);
+  sum.writeUInt32BE(crc32(control));
+  return Buffer.concat([still.subarray(0, 33), length, control, sum, still.subarray(33)]);
 }
 
 /** A black and white PNG with one bit for each pixel. */

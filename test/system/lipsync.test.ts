@@ -206,6 +206,50 @@ describe("a lip-sync job, end to end", () => {
     });
   });
 
+  describe("with the function of the original project", () => {
+    before(() => start({ env: { MODAL_CONTRACT: "musetalk-poc" } }));
+    afterEach(() => {
+      stack.simulator.clearFaults();
+      stack.simulator.settings.modalReturns = "url";
+    });
+    after(close);
+
+    for (const [what, body] of [
+      ["a picture", ofImage],
+      ["a video", ofVideo],
+    ] as const) {
+      it(`calls it with what it takes: ${what}`, async () => {
+        const id = await submit(body());
+        await stack.untilState(id, "success");
+        await assertVideo((await stack.get(`/result/${id}`)).body.result_url);
+        const { arguments: args } = runs().at(-1)!;
+        assert.deepEqual([args.job_id, args.video_path, args.version], [undefined, null, "v15"]);
+        assert.deepEqual(
+          [args.video_url === null, args.image_url === null],
+          [what === "a picture", what === "a video"],
+        );
+      });
+    }
+
+    it("knows a failure that comes as an answer", async () => {
+      stack.simulator.fault({ service: "modal", action: "render_error", path: "/run", times: 1 });
+      const id = await submit();
+      const { error } = await stack.untilState(id, "failed");
+      assert.equal(error, "the function on Modal failed: a fault of the simulator");
+    });
+
+    it("takes the video as bytes, and tells a path", async () => {
+      stack.simulator.settings.modalReturns = "bytes";
+      const id = await submit();
+      await stack.untilState(id, "success");
+      await assertVideo((await stack.get(`/result/${id}`)).body.result_url);
+      stack.simulator.settings.modalReturns = "path";
+      const other = await submit();
+      await stack.untilState(other, "success");
+      assert.match(String((await jobOf(other)).output_path), /\.mp4$/);
+    });
+  });
+
   describe("by paths", () => {
     let outside: string;
 

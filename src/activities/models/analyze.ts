@@ -24,6 +24,7 @@ export async function runAnalyze(run: ModelRun, input: AnalyzeInput): Promise<Ru
 }
 
 function ask({ report }: ModelRun, node: OllamaNode, { model, prompt }: AnalyzeInput, image: string): Promise<string> {
+  report({ progress: null, detail: "waiting for the model's first words" });
   return generate(node, {
     model,
     prompt,

@@ -4,6 +4,7 @@ import { runPrompt } from "../../clients/comfyuiPrompt.ts";
 import { ModelFailure } from "../../clients/modelCall.ts";
 import { failureTypes } from "../../jobs/failureTypes.ts";
 import { readImageSize } from "../../media/images.ts";
+import { isWholeMp4 } from "../../media/mp4.ts";
 import { keys } from "../../storage/keys.ts";
 import { comfyUrlOf } from "../nodeUrls.ts";
 import type { ModelRun } from "../runModel.ts";
@@ -53,6 +54,7 @@ export async function runPortrait(run: ModelRun): Promise<RunResult> {
       graph: await loadPortraitGraph(config.portrait, values),
       promptId,
       filePrefix,
+      isWhole: isWholeMp4,
       pollMs: config.portrait.pollIntervalMs,
       patienceMs: APP_START_MS,
       settleMs: config.gpu.cancelSettleMs,

@@ -45,3 +45,6 @@ export function percent(fraction) {
 export function plain(word) {
   return word.replaceAll("_", " ");
 }
+
+/** @param {string} text that begins in the middle of one */
+export const sentence = (text) => text.charAt(0).toUpperCase() + text.slice(1);

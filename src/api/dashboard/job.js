@@ -119,6 +119,7 @@ function factsOf(id, job) {
   const known = [
     ["State", stateOf(job)],
     ["Error", job.error],
+    ["Why it waits", job.waiting_reason],
     ["Type", job.type],
     ["Tenant", job.tenant],
     ["Created", time(job.created_at)],

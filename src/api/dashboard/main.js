@@ -1,6 +1,6 @@
 import { call, forgetKey, keepKey, Refusal, readKey } from "./api.js";
 import { byId, setText } from "./dom.js";
-import { time } from "./format.js";
+import { sentence, time } from "./format.js";
 import { createGpus } from "./gpus.js";
 import { createJob } from "./job.js";
 import { createJobs } from "./jobs.js";
@@ -21,6 +21,8 @@ let busy = false;
 let wantedAgain = false;
 /** @type {number | undefined} */
 let updatedAt;
+/** What is to be known though nothing went wrong here. @type {string[]} */
+let notices = [];
 
 /** Shows how everything is now, and again in a few seconds if somebody looks. */
 async function refresh() {
@@ -37,7 +39,7 @@ async function refresh() {
 /** @returns {Promise<number | undefined>} milliseconds until the next time; undefined when a key is needed first */
 async function load() {
   const [ready, ...data] = await Promise.allSettled([
-    call("readyz"),
+    loadReadiness(),
     ...[jobs, job, ...guarded].map((part) => part.load()),
   ]);
   const troubles = data.flatMap(troublesOf);
@@ -48,13 +50,18 @@ async function load() {
   }
   if (troubles.length === 0) updatedAt = Date.now();
   const retryAfterSeconds = Math.max(0, ...troubles.map((trouble) => trouble.retryAfterSeconds));
-  showHealth(
-    [...troublesOf(ready), ...troubles].map(({ message }) => message),
-    troubles.length > 0,
-  );
+  showHealth([...notices, ...[...troublesOf(ready), ...troubles].map(({ message }) => message)], troubles.length > 0);
   byId("data", HTMLElement).hidden = false;
   byId("forget", HTMLButtonElement).hidden = readKey() === null;
   return Math.max(REFRESH_MS, retryAfterSeconds * 1000);
+}
+
+/** Also of a service that is ready: without a provider jobs only wait. */
+async function loadReadiness() {
+  notices = [];
+  /** @type {import("zod").output<typeof import("../openapi/schemas/service.ts").readySchema>} */
+  const { provider } = await call("readyz");
+  if (provider !== undefined) notices = [sentence(provider.message)];
 }
 
 /**

@@ -13,6 +13,11 @@ export function createPools(act) {
     columns: [
       { label: "Type", text: ({ type }) => type },
       { label: "State", kind: "state", text: ({ paused }) => (paused ? "paused" : "open") },
+      {
+        label: "Provider",
+        kind: "long",
+        text: ({ provider }) => (provider ? `${plain(provider.state)}: ${provider.reason}` : ""),
+      },
       { label: "Waiting", text: waiting },
       { label: "GPUs", text: instances },
       { label: "Per hour", kind: "minor", text: ({ rate }) => money(rate) },

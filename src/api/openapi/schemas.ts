@@ -21,7 +21,7 @@ import {
   submittedSchema,
   webhookSchema,
 } from "./schemas/jobs.ts";
-import { documentSchema, okSchema, runningSchema } from "./schemas/service.ts";
+import { documentSchema, okSchema, readySchema, runningSchema } from "./schemas/service.ts";
 
 /** Every schema of the document, by the name that it has there. Those of requests are the ones that validate. */
 export function schemasOf(config: Config) {
@@ -56,6 +56,7 @@ export function schemasOf(config: Config) {
     Pools: poolsSchema,
     Running: runningSchema,
     Ok: okSchema,
+    Ready: readySchema,
     Document: documentSchema,
     Webhook: webhookSchema,
     Error: errorSchema,

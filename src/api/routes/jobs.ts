@@ -35,14 +35,14 @@ export function jobRoutes(deps: ApiDeps, readPool: ReadPool) {
         status,
         ...(stage !== undefined && { stage }),
         progress,
-        ...(outlook && waitingFields(outlook)),
+        ...(outlook && waitingFields(outlook, c.var.caller)),
       });
     })
     .get("/jobs/:id", async (c) => {
       const reading = await readJob(deps, jobIdOf(c), c.var.caller);
       const { view, waitsIn } = reading;
       const outlook = waitsIn === undefined ? undefined : await outlookOf(readPool, waitsIn, view.id);
-      return c.json({ ...(await jobDocument(c, deps, reading)), ...(outlook && waitingFields(outlook)) });
+      return c.json({ ...(await jobDocument(c, deps, reading)), ...(outlook && waitingFields(outlook, c.var.caller)) });
     })
     .get("/jobs", async (c) => {
       const { cursor: after, tenant: wanted, ...filters } = readQuery(c, listSchema);

@@ -1,17 +1,35 @@
-import { Hono } from "hono";
+import { type Context, Hono } from "hono";
+import { providerSentences } from "../../gpus/provider.ts";
+import type { ProviderStatus } from "../../gpus/types.ts";
 import type { ApiDeps, ApiEnv } from "../context.ts";
 import { unavailable } from "../errors.ts";
+import type { ReadProvider } from "../poolStatus.ts";
 import { createReadiness } from "../readiness.ts";
 
 /** How the service is; open to everybody. */
-export function operationsRoutes(deps: ApiDeps) {
+export function operationsRoutes(deps: ApiDeps, readProvider: ReadProvider) {
   const whatIsMissing = createReadiness(deps);
   return new Hono<ApiEnv>()
     .get("/", (c) => c.json({ status: "C3 Render API is running", timestamp: new Date().toISOString() }))
     .get("/healthz", (c) => c.json({ status: "ok" }))
     .get("/readyz", async (c) => {
-      const missing = await whatIsMissing();
-      if (missing.length > 0) throw unavailable("not_ready", `Not ready: ${missing.join("; ")}`, { missing });
-      return c.json({ status: "ok" });
+      const [missing, trouble] = await Promise.all([whatIsMissing(), readProvider()]);
+      const provider = trouble && { provider: providerDocument(trouble) };
+      if (trouble !== undefined && isStrict(c)) missing.push(providerSentences[trouble.state]);
+      if (missing.length > 0) {
+        throw unavailable("not_ready", `Not ready: ${missing.join("; ")}`, { missing, ...provider });
+      }
+      return c.json({ status: "ok", ...provider });
     });
+}
+
+/** Jobs are taken and kept without a provider; whoever wants to know whether they would be done asks strictly. */
+function isStrict(c: Context): boolean {
+  const strict = c.req.query("strict");
+  return strict !== undefined && !["0", "false"].includes(strict);
+}
+
+/** Anybody may ask, so it says nothing of what the provider said. */
+function providerDocument({ state, since }: ProviderStatus) {
+  return { state, message: providerSentences[state], since: new Date(since).toISOString() };
 }

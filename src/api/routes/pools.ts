@@ -1,6 +1,7 @@
 import { WorkflowNotFoundError } from "@temporalio/client";
 import { Hono } from "hono";
 import { z } from "zod";
+import type { ProviderStatus } from "../../gpus/types.ts";
 import { readPoolOverrides, writePoolOverrides } from "../../storage/poolOverrides.ts";
 import { censusWanted, resizePool } from "../../workflows/messages.ts";
 import { ids } from "../../workflows/names.ts";
@@ -37,8 +38,13 @@ export function poolRoutes({ client, store, config }: ApiDeps, readPool: ReadPoo
         eta_seconds: etaSeconds,
         waiting_for: waitingFor,
       })),
+      provider: status?.provider && providerDocument(status.provider),
       gpus: (status?.gpus ?? []).map(({ gpuId, state, lease }) => ({ id: gpuId, state, job: lease?.jobId })),
     };
+  }
+
+  function providerDocument({ state, reason, since }: ProviderStatus) {
+    return { state, reason, since: new Date(since).toISOString() };
   }
 
   function requirePool(type: string): void {

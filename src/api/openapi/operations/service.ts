@@ -31,9 +31,20 @@ export const serviceOperations: Operation[] = [
     operationId: "readReadiness",
     tag: "Service",
     summary: "Whether jobs would be done",
-    description: "Temporal and the object store can be reached, and workers poll.",
+    description:
+      "Temporal and the object store can be reached, and workers poll. What is known against the GPU provider is told, and " +
+      "with `strict` it makes the service not ready: jobs are taken, and wait.",
     open: true,
-    answers: { 200: { description: "They would", schema: "Ok", example: { status: "ok" } } },
+    parameters: [
+      {
+        name: "strict",
+        in: "query",
+        description: "Not ready, either, while no GPU can be rented",
+        schema: { enum: ["0", "1"] },
+        example: "1",
+      },
+    ],
+    answers: { 200: { description: "They would", schema: "Ready", example: { status: "ok" } } },
     refusals: [{ 503: { not_ready: "Something is missing" } }],
   },
   {

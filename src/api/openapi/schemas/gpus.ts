@@ -1,5 +1,5 @@
 import { z } from "zod";
-import { waitingReasons } from "../../../gpus/types.ts";
+import { providerStates, waitingReasons } from "../../../gpus/types.ts";
 import { jobId, time } from "./common.ts";
 
 const gpuState = z.enum(["launching", "starting", "idle", "leased", "draining", "stopping", "stopped", "lost"]);
@@ -61,6 +61,10 @@ export const poolSchema = z.object({
       waiting_for: z.enum(waitingReasons),
     }),
   ),
+  provider: z
+    .object({ state: z.enum(providerStates), reason: z.string(), since: time })
+    .optional()
+    .describe("Why the provider gives no instances; absent while nothing is known against it"),
   gpus: z.array(z.object({ id: z.string(), state: gpuState, job: jobId.optional() })),
 });
 

@@ -13,6 +13,10 @@ const waiting = {
   position: z.int().optional().describe("In the queue for a GPU; 1 is next"),
   eta_seconds: z.number().optional().describe("Until it gets its GPU, by estimate"),
   waiting_for: z.enum(waitingReasons).optional(),
+  waiting_reason: z
+    .string()
+    .optional()
+    .describe("With `provider_unavailable`: a sentence; for administrators, with what the provider said"),
 };
 
 /** What a job that lives is at. */

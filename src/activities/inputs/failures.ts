@@ -1,0 +1,51 @@
+import { open } from "node:fs/promises";
+import { ApplicationFailure } from "@temporalio/activity";
+import { fileTypeFromFile } from "file-type";
+import { failureTypes } from "../../jobs/failureTypes.ts";
+
+const SNIFFED_BYTES = 512;
+
+/** The caller's doing: trying again cannot help. The message names the field. */
+export function invalid(field: string, message: string): ApplicationFailure {
+  return ApplicationFailure.nonRetryable(`${field}: ${message}`, failureTypes.invalidInput);
+}
+
+/** Ours, or of somebody's server: another attempt may succeed. */
+export function forNow(field: string, message: string, type: string, waitMs?: number): ApplicationFailure {
+  return ApplicationFailure.create({
+    message: `${field}: ${message}`,
+    type,
+    ...(waitMs !== undefined && { nextRetryDelay: waitMs }),
+  });
+}
+
+/** About a file that is no sound or video that can be read. */
+export async function complaintOf(file: string, wanted: string): Promise<string> {
+  const kind = await kindOf(file);
+  return /^(audio|video)\//.test(kind) ? `this ${kind} file cannot be read` : `this is ${kind}, not ${wanted}`;
+}
+
+/** What a file is instead of what it should be, in a person's words. */
+export async function kindOf(file: string): Promise<string> {
+  const type = await fileTypeFromFile(file);
+  if (type !== undefined) return type.mime;
+  const handle = await open(file);
+  try {
+    const { buffer, bytesRead } = await handle.read({ length: SNIFFED_BYTES });
+    const start = buffer.subarray(0, bytesRead);
+    if (bytesRead === 0) return "an empty file";
+    if (/^\s*<(!doctype html|html|head|body|title)/i.test(start.toString())) return "text/html";
+    return isText(start) ? "text" : "data of an unknown kind";
+  } finally {
+    await handle.close();
+  }
+}
+
+/** @param start may end in the middle of a letter */
+function isText(start: Uint8Array): boolean {
+  try {
+    return !new TextDecoder("utf-8", { fatal: true }).decode(start, { stream: true }).includes("\0");
+  } catch {
+    return false;
+  }
+}

@@ -1,0 +1,84 @@
+import { createReadStream, createWriteStream } from "node:fs";
+import { realpath, stat } from "node:fs/promises";
+import { join, sep } from "node:path";
+import { pipeline } from "node:stream/promises";
+import { ApplicationFailure, log } from "@temporalio/activity";
+import { type Download, TooLarge, UnsafeUrl } from "../../clients/safeFetch.ts";
+import type { Source } from "../../jobs/lipsync.ts";
+import { withoutQuery } from "../../log.ts";
+import type { ActivityDeps } from "../deps.ts";
+import { retryAfterMs } from "../retryAfter.ts";
+import { forNow, invalid } from "./failures.ts";
+
+const MAX_REDIRECTS = 10;
+/** What a server says that may say something else the next time. */
+const PASSING = new Set([408, 425, 429]);
+/** A server may ask for more time than a job has. */
+const MAX_RETRY_AFTER_MS = 120_000;
+const FAILED = "DownloadFailed";
+
+interface Wanted {
+  jobId: string;
+  field: string;
+  source: Source;
+  maxBytes: number;
+  target: string;
+  signal: AbortSignal;
+}
+
+/** Brings an input here, as it is. @throws ApplicationFailure with a sentence that names the field */
+export async function fetchOriginal(
+  { config, safeFetch }: Pick<ActivityDeps, "config" | "safeFetch">,
+  wanted: Wanted,
+): Promise<void> {
+  const { jobId, field, source, maxBytes, target, signal } = wanted;
+  const { allowLocalPaths, downloadTimeoutMs: timeoutMs } = config.inputs;
+  if ("path" in source) return await copyLocal(wanted, source.path, allowLocalPaths);
+  log.info("downloading", { jobId, field, url: withoutQuery(source.url) });
+  try {
+    const download = await safeFetch.get(source.url, { maxBytes, timeoutMs, maxRedirects: MAX_REDIRECTS, signal });
+    const complaint = refusalOf(field, download);
+    if (complaint !== undefined) {
+      download.body.destroy();
+      throw complaint;
+    }
+    await pipeline(download.body, createWriteStream(target), { signal });
+  } catch (error) {
+    signal.throwIfAborted();
+    if (error instanceof ApplicationFailure) throw error;
+    if (error instanceof UnsafeUrl || error instanceof TooLarge) throw invalid(field, error.message);
+    throw forNow(field, `could not be downloaded (${reasonOf(error)})`, FAILED);
+  }
+}
+
+/** What is wrong with an answer: undefined when it has the file, all of it. */
+function refusalOf(field: string, { status, headers }: Download): ApplicationFailure | undefined {
+  if (status === 200 || status === 203) return undefined;
+  if (status === 206) {
+    // Nobody asked for a part. Some servers call the whole a part.
+    const [, first, last, whole] = /^bytes (\d+)-(\d+)\/(\d+)$/i.exec(headers.get("content-range")?.trim() ?? "") ?? [];
+    if (first === "0" && Number(last) + 1 === Number(whole)) return undefined;
+    return forNow(field, "the server sent a part of the file only", FAILED);
+  }
+  if (status === 204 || status === 205) return invalid(field, `the server answered ${status}, without a file`);
+  const message = `the server answered ${status}`;
+  if (status < 500 && !PASSING.has(status)) return invalid(field, message);
+  const asked = retryAfterMs(headers.get("retry-after"), Date.now());
+  return forNow(field, message, FAILED, asked === undefined ? undefined : Math.min(asked, MAX_RETRY_AFTER_MS));
+}
+
+/** A file of the folder that the operator has opened; no link leads out of it. */
+async function copyLocal({ field, maxBytes, target, signal }: Wanted, path: string, opened: string | undefined) {
+  if (opened === undefined) throw invalid(field, "paths are not allowed on this worker");
+  const root = await realpath(opened);
+  const file = await realpath(join(root, path)).catch(() => undefined);
+  if (file === undefined || !file.startsWith(root + sep)) throw invalid(field, "there is no such file");
+  const found = await stat(file);
+  if (!found.isFile()) throw invalid(field, "there is no such file");
+  if (found.size > maxBytes) throw invalid(field, new TooLarge(maxBytes).message);
+  await pipeline(createReadStream(file), createWriteStream(target), { signal });
+}
+
+function reasonOf(error: unknown): string {
+  return (error instanceof Error ? error.message : String(error)).split("\n")[0] ?? "";
+}

@@ -1,0 +1,22 @@
+import type { WantedInput } from "../../jobs/inputs.ts";
+import type { MediaTools } from "../../media/ffmpeg.ts";
+import type { PreparedInput } from "../types.ts";
+
+/** A file on its way from where it came from to the object store. */
+export interface Staged {
+  input: WantedInput;
+  jobId: string;
+  /** As it came. */
+  original: string;
+  folder: string;
+  media: MediaTools;
+  /** Of sound and video. */
+  maxSeconds: number;
+  signal: AbortSignal;
+}
+
+/** What preparing made of an input. */
+export interface Prepared extends Omit<PreparedInput, "name" | "key" | "bytes"> {
+  path: string;
+  extension: string;
+}
