@@ -9,7 +9,7 @@ import { trouble } from "./trouble.ts";
 const INSTALL_TIMEOUT_MS = 20 * 60_000;
 const versions: ({ version: string } & Version)[] = [
   { version: "4.44.1", small: true },
-  { version: "5.50.0" },
+  { version: "5.50.0", runsCancelled: true },
   { version: "6.31.0", newest: true },
 ];
 

@@ -26,6 +26,8 @@ export interface Version {
   small?: boolean;
   /** What has nothing to do with the version is tried with this one only. */
   newest?: boolean;
+  /** It tells the caller that a waiting call was cancelled, and runs it all the same. */
+  runsCancelled?: boolean;
 }
 
 export interface JobDocument {
