@@ -60,6 +60,6 @@ try {
 } catch (error) {
   const complaint = error instanceof Error ? error.message.split("\n")[0] : String(error);
   process.stderr.write(`${error instanceof Refusal ? complaint : `cannot be decoded (${complaint})`}\n`);
-  // Where it has no room for its work, or cannot be loaded, that is not the picture's fault.
-  process.exitCode = error?.code === undefined ? 1 : 255;
+  // Where it has no room for its work (no memory is a RangeError), or cannot be loaded, that is not the picture's fault.
+  process.exitCode = error?.code === undefined && !(error instanceof RangeError) ? 1 : 255;
 }

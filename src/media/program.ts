@@ -67,8 +67,10 @@ export async function run(
     ending ??= reason;
     killGroup(child);
   };
+  // Listened to first: where there are too many open files, it fails without having any streams.
+  const ended = endOf(child, program);
   const complaint = lastWordsOf(child.stderr);
-  child.stdout.on("data", (chunk: Buffer) => {
+  child.stdout?.on("data", (chunk: Buffer) => {
     if (onOutput !== undefined) {
       if (onOutput(chunk)) standing = 0;
       return;
@@ -88,7 +90,7 @@ export async function run(
   const onAbort = () => end(signal.reason instanceof Error ? signal.reason : new Error("not wanted any more"));
   signal.addEventListener("abort", onAbort, { once: true });
   try {
-    const { code, killedBy } = await endOf(child, program);
+    const { code, killedBy } = await ended;
     signal.throwIfAborted();
     if (ending !== undefined) throw ending;
     judge(program, code, killedBy, complaint());
@@ -147,9 +149,9 @@ function killGroup({ pid }: ChildProcess): void {
   }
 }
 
-function lastWordsOf(stream: Readable): () => string {
+function lastWordsOf(stream: Readable | undefined): () => string {
   let words = Buffer.alloc(0);
-  stream.on("data", (chunk: Buffer) => {
+  stream?.on("data", (chunk: Buffer) => {
     words = Buffer.concat([words, chunk]).subarray(-KEPT_COMPLAINT);
   });
   return () => words.toString();

@@ -2,6 +2,9 @@ import type { Limits, MediaTools, SoundTrack } from "./ffmpeg.ts";
 import type { Heard } from "./listener.ts";
 import { FileRefused } from "./program.ts";
 
+/** Each may have to be decoded to its end. */
+const MAX_TRACKS = 8;
+
 export interface ChosenTrack {
   track: SoundTrack;
   heard: Heard;
@@ -20,7 +23,7 @@ export async function chooseTrack(
 ): Promise<ChosenTrack> {
   let refused: FileRefused | undefined;
   let best: ChosenTrack | undefined;
-  for (const track of tracks.toSorted(byPlayers)) {
+  for (const track of tracks.toSorted(byPlayers).slice(0, MAX_TRACKS)) {
     try {
       const heard = await media.listen(file, track, limits);
       if (heard.seconds > 0 && !heard.isSilent) return { track, heard };

@@ -1,20 +1,19 @@
 import { fileURLToPath } from "node:url";
 import { pythonWith } from "../support/python.ts";
-import { JOB_TIMEOUT_MS, type Service, startService } from "./service.ts";
+import { JOB_TIMEOUT_MS, type Service, startService, type Version } from "./service.ts";
 import { speech } from "./speech.ts";
 import { transcription } from "./transcription.ts";
 import { trouble } from "./trouble.ts";
 
 /** pip takes a minute or two, once. */
 const INSTALL_TIMEOUT_MS = 20 * 60_000;
-/** The older one has files at another address, and is tried with that. */
-const versions = [
+const versions: ({ version: string } & Version)[] = [
   { version: "4.44.1", small: true },
-  { version: "5.50.0", small: false },
-  { version: "6.31.0", small: false },
+  { version: "5.50.0", runsCancelled: true },
+  { version: "6.31.0", newest: true },
 ];
 
-for (const { version, small } of versions) {
+for (const { version, ...kind } of versions) {
   describe(`real applications of Gradio ${version}`, function () {
     this.timeout(JOB_TIMEOUT_MS);
     let running: Service | undefined;
@@ -30,9 +29,9 @@ for (const { version, small } of versions) {
     beforeEach(() => service().node.reset());
     after(() => running?.close());
 
-    describe("speech", () => speech(service, { small }));
-    describe("transcription", () => transcription(service, { small }));
+    describe("speech", () => speech(service, kind));
+    describe("transcription", () => transcription(service, kind));
     // Last, for it ends with a restart.
-    describe("trouble", () => trouble(service, { small }));
+    describe("trouble", () => trouble(service, kind));
   });
 }

@@ -20,6 +20,16 @@ export const JOB_TIMEOUT_MS = 120_000;
 export const NODE_KEY = "c3-key-of-the-tests";
 const RATE = 16_000;
 
+/** How much is tried with a version of Gradio. */
+export interface Version {
+  /** An old one, which has other addresses: that each kind of job works, and fails. */
+  small?: boolean;
+  /** What has nothing to do with the version is tried with this one only. */
+  newest?: boolean;
+  /** It tells the caller that a waiting call was cancelled, and runs it all the same. */
+  runsCancelled?: boolean;
+}
+
 export interface JobDocument {
   status: string;
   error?: string;

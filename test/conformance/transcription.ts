@@ -1,10 +1,9 @@
 import assert from "node:assert/strict";
 import type { GradioRun } from "../support/gradioNode.ts";
-import { NODE_KEY, type Service } from "./service.ts";
+import { NODE_KEY, type Service, type Version } from "./service.ts";
 
 /** The transcription application, through the whole service. */
-export function transcription(service: () => Service, options: { small?: boolean } = {}): void {
-  const { small = false } = options;
+export function transcription(service: () => Service, { small }: Version): void {
   const runs = async () => (await service().node.runs()).filter(({ app }) => app === "whisper");
   const lastRun = async () => (await runs()).at(-1) as GradioRun;
 

@@ -256,6 +256,45 @@ describe("a bad input", () => {
   });
 });
 
+describe("an input on a worker whose ffmpeg fails", () => {
+  let folder: string;
+
+  before(async () => {
+    folder = await mkdtemp(join(tmpdir(), "c3-render-programs-"));
+  });
+  after(() => rm(folder, { recursive: true, force: true }));
+
+  /** @param script what becomes of a call for an input; the simulator has calls of its own, which go well */
+  async function transcribe(script: string, state: "success" | "failed") {
+    const program = join(folder, "ffmpeg");
+    const ours = `case "$*" in *-format_whitelist*) ${script};; esac`;
+    await writeFile(program, `#!/bin/sh\n${ours}\nexec '${ffmpegInstaller.path}' "$@"\n`, { mode: 0o755 });
+    const stack = await startTestStack({ env: { FFMPEG_PATH: program } });
+    try {
+      const audioUrl = `${stack.simulator.url}/sim/files/voice.wav`;
+      const { body } = await stack.post("/whisper", { audio_url: audioUrl });
+      const { error } = await stack.untilState(body.id as string, state);
+      return { error, renders: stack.simulator.renders().length };
+    } finally {
+      await stack.close();
+    }
+  }
+
+  it("is prepared again when it was killed", async () => {
+    const once = `[ -e '${folder}/killed' ] || { touch '${folder}/killed'; kill -KILL $$; }`;
+    assert.equal((await transcribe(once, "success")).renders, 1);
+  });
+
+  it("is not what is complained about in the end", async () => {
+    const { error, renders } = await transcribe("echo 'Cannot allocate memory' >&2; exit 1", "failed");
+    assert.equal(
+      error,
+      "audio_url: could not be prepared on this worker (ffmpeg could not do its work (Cannot allocate memory))",
+    );
+    assert.equal(renders, 0);
+  });
+});
+
 function nameOf(field: Field): string {
   return field.slice(field.indexOf(" ") + 1);
 }

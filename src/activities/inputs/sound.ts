@@ -6,6 +6,8 @@ import type { Prepared, Staged } from "./staged.ts";
 
 /** Less is no voice, but a noise. */
 const MIN_VOICE_SECONDS = 1;
+/** An MP3 has whole frames, and says that it is longer by some; what just fits must not be found too long on the node. */
+const MP3_PADDING_SECONDS = 0.1;
 
 /**
  * The sound of a file as an MP3: of the track that is meant, in the times of the recording, whatever its container says.
@@ -25,8 +27,9 @@ export async function prepareSound(staged: Staged): Promise<Prepared> {
   const path = join(folder, `${jobId}_${name}.mp3`);
   const about = { path, extension: "mp3", mimeType: "audio/mpeg" };
   if (kind !== "voice") {
-    await media.toMp3(original, path, { ...limits, track, mono: heard.onlyChannel });
-    return { ...about, durationSeconds: rounded(heard.seconds) };
+    const seconds = Math.min(heard.seconds, maxSeconds - MP3_PADDING_SECONDS);
+    await media.toMp3(original, path, { track, maxSeconds: seconds, mono: heard.onlyChannel, signal });
+    return { ...about, durationSeconds: rounded(seconds) };
   }
   const part = voiceOf(field, bestPart(heard));
   await media.toMp3(original, path, { ...limits, track, mono: heard.onlyChannel ?? "mix", part });

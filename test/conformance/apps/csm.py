@@ -28,7 +28,7 @@ BUILT_IN_CHARACTERS = 350
 
 def build(control: Control) -> gr.Blocks:
     def speak(run: dict[str, Any], speakers: list[tuple], texts: list[tuple[int, str]], options: tuple) -> str | None:
-        temperature, topk, max_audio_length, pause_duration = options
+        _temperature, _topk, max_audio_length, pause_duration = options
         context = sum(prompt_tokens(run, *speaker) for speaker in speakers)
         parts: list[np.ndarray] = []
         for speaker, text in texts:

@@ -27,14 +27,16 @@ def silence(seconds: float) -> np.ndarray:
 
 def write_sound(path: Path, sound: np.ndarray) -> None:
     """As MP3 or WAV, by the name; plain frames, so that a repeated MP3 is an MP3."""
-    plain = ["-write_xing", "0", "-id3v2_version", "0", "-b:a", "64k"] if path.suffix == ".mp3" else []
+    plain = ["-write_xing", "0", "-id3v2_version", "0", "-b:a", "64k", "-compression_level", "9"] if path.suffix == ".mp3" else []
     _ffmpeg(["-f", "s16le", "-ar", str(RATE), "-ac", "1", "-i", "pipe:0", *plain, "-y", str(path)], sound.tobytes())
 
 
 def describe(path: str) -> dict[str, float]:
     """How long a recording is, and how many channels it has."""
     decoded = _ffmpeg(["-i", path, "-map", "0:a", "-f", "s16le", "-ar", "8000", "-ac", "1", "pipe:1"])
-    heard = subprocess.run([os.environ["FFMPEG"], "-hide_banner", "-i", path], capture_output=True).stderr.decode()
+    # It complains that there is nothing to do, and lists what it found.
+    look = [os.environ["FFMPEG"], "-hide_banner", "-i", path]
+    heard = subprocess.run(look, check=False, capture_output=True).stderr.decode()
     layout = re.search(r"Audio: .*? Hz, (\w+)", heard)
     channels = {"mono": 1, "stereo": 2}.get(layout[1] if layout else "", 0)
     return {"seconds": len(decoded) / 2 / 8000, "channels": channels, "bytes": os.path.getsize(path)}
