@@ -26,6 +26,8 @@ interface Event {
   data: unknown[];
   /** Its caller has gone, or cancelled: it does not run, or its result goes nowhere. */
   dead: boolean;
+  /** It was taken back while it waited. */
+  cancelled: boolean;
 }
 
 interface Session {
@@ -114,7 +116,9 @@ export function createGradioServer(options: GradioServerOptions) {
     const event = queue.shift();
     for (const [rank, waiting] of queue.entries()) announce(waiting, rank);
     if (event === undefined) return;
-    if (event.dead) {
+    // 5.50 tells the caller of a cancelled call that it is over, and runs it all the same.
+    const runs = !event.dead || (event.cancelled && version() === "5.50");
+    if (!runs) {
       next();
       return;
     }
@@ -195,7 +199,13 @@ export function createGradioServer(options: GradioServerOptions) {
       return c.json({ detail: `Queue is full. Max size is ${size} and size is ${queue.length}.` }, 503);
     }
     const { data, session_hash } = body.data;
-    const event: Event = { id: randomUUID().replaceAll("-", ""), session: session_hash, data, dead: false };
+    const event: Event = {
+      id: randomUUID().replaceAll("-", ""),
+      session: session_hash,
+      data,
+      dead: false,
+      cancelled: false,
+    };
     session(session_hash).pending.add(event.id);
     queue.push(event);
     announce(event, queue.length - 1);
@@ -208,6 +218,7 @@ export function createGradioServer(options: GradioServerOptions) {
     const event = [...queue, ...(running === undefined ? [] : [running])].find(({ id }) => id === body.event_id);
     if (event !== undefined) {
       event.dead = true;
+      event.cancelled = event !== running;
       finish(event, {}, true);
       if (running === event) running = undefined;
       next();
@@ -279,8 +290,9 @@ export function createGradioServer(options: GradioServerOptions) {
 /** What went wrong, as far as the app meant to tell it. */
 function describeError(error: unknown, version: GradioVersion) {
   if (!(error instanceof GradioError)) return { error: null };
-  if (version === "4.44") return { error: quoted(error.message) };
-  return { error: error.message, duration: 10, visible: true, title: "Error" };
+  const shown = { duration: 10, visible: true };
+  if (version === "4.44") return { error: quoted(error.message), ...shown };
+  return { error: error.message, ...shown, title: "Error" };
 }
 
 /** As Python's `repr` writes a text. */

@@ -24,7 +24,7 @@ export interface Run {
   progress: (index: number, length: number, description: string) => void;
 }
 
-/** Versions of Gradio that were compared with this: 5.50.0 and 6.31.0 by running them, 4.44.1 by its source. */
+/** Versions of Gradio that were run and compared with this: 4.44.1, 5.50.0 and 6.31.0. */
 export type GradioVersion = "4.44" | "5.50" | "6.31";
 
 /** A Gradio app with one function. */

@@ -1,7 +1,7 @@
 import { randomBytes } from "node:crypto";
 import { createReadStream } from "node:fs";
 import { mkdir, readFile, stat, writeFile } from "node:fs/promises";
-import { basename, extname, join } from "node:path";
+import { basename, extname, join, normalize, sep } from "node:path";
 import { Readable } from "node:stream";
 import { promisify } from "node:util";
 import { brotliCompress, gzip } from "node:zlib";
@@ -54,7 +54,9 @@ export function createGradioFiles({ folder, root, version }: GradioFilesOptions)
 
   async function serve(c: Context<SimulatorEnv>): Promise<Response> {
     const path = decodeURIComponent(c.req.path.slice(c.req.path.indexOf("/file=") + "/file=".length));
-    if (!served.has(path)) return c.json({ detail: `File not allowed: ${path}.` }, 403);
+    // Gradio 4 serves whatever is in its folder.
+    const allowed = served.has(path) || (version() === "4.44" && normalize(path).startsWith(join(folder, sep)));
+    if (!allowed) return c.json({ detail: `File not allowed: ${path}.` }, 403);
     const found = await stat(path).catch(() => undefined);
     if (found === undefined) return c.json({ detail: `File not found: ${path}.` }, 404);
     const headers = { "accept-ranges": "bytes", "content-type": getMimeType(path) ?? "application/octet-stream" };

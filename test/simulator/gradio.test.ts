@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import { randomUUID } from "node:crypto";
+import { rm } from "node:fs/promises";
 import { type IncomingMessage, request } from "node:http";
 import { z } from "zod";
 import type { GradioVersion } from "../../src/simulator/gradioApp.ts";
@@ -23,7 +24,7 @@ const monologue = (overrides: Record<string, unknown> = {}) =>
     ...overrides,
   });
 
-/** Compared with real servers: 5.50.0 and 6.31.0 as they ran, 4.44.1 as its source says. */
+/** Compared with real servers as they ran: 4.44.1, 5.50.0 and 6.31.0. */
 describe("the simulated Gradio server", () => {
   const headers = { "X-C3-API-KEY": "simulator", "Content-Type": "application/json" };
   let simulator: Simulator;
@@ -165,6 +166,16 @@ describe("the simulated Gradio server", () => {
         assert.equal((await fetch(sound.url, { headers })).status, 200);
       });
 
+      it("compresses text, if it does, and tells what is missing from what is not served", async () => {
+        const json = (await transcript()).find(({ path }) => path.endsWith(".json"))!;
+        const { headers: got } = await raw(`${api("whisper")}/file=${json.path}`, { "accept-encoding": "gzip" });
+        assert.equal(got["content-encoding"], old ? undefined : "gzip");
+        assert.equal((await raw(`${api("whisper")}/file=${json.path}x`)).status, old ? 404 : 403);
+        assert.equal((await raw(`${api("whisper")}/file=/etc/passwd`)).status, 403);
+        await rm(json.path);
+        assert.equal((await raw(`${api("whisper")}/file=${json.path}`)).status, 404);
+      });
+
       it("starts a call before it looks at the ranges, if it does", async () => {
         const messages = await said(monologue({ temperature: 3 }));
         assert.deepEqual(
@@ -173,6 +184,20 @@ describe("the simulated Gradio server", () => {
         );
         const output = messages.find(({ msg }) => msg === "process_completed")?.output as Record<string, unknown>;
         assert.equal(output.error, old ? undefined : "Value 3 is greater than maximum value 2.0.");
+      });
+
+      it(`${version === "5.50" ? "runs" : "drops"} a waiting call that is cancelled, and says that it is over`, async () => {
+        simulator.settings.renderSeconds = 0.3;
+        await join(monologue());
+        const { body, session } = await join(monologue({ monologue_json: '["Cancelled."]' }));
+        const cancel = JSON.stringify({ event_id: body.event_id, session_hash: session, fn_index: 0 });
+        await fetch(`${api()}/cancel`, { method: "POST", headers, body: cancel });
+        const stream = await fetch(`${api()}/queue/data?session_hash=${session}`, { headers });
+        assert.match(await stream.text(), /"msg":"process_completed".*"output":\{\}/);
+        await said(monologue({ monologue_json: '["The next one."]' }));
+        const spoken = simulator.renders().filter((render) => node.endsWith(render.node));
+        const ran = spoken.some(({ arguments: args }) => args.monologue_json === '["Cancelled."]');
+        assert.equal(ran, version === "5.50");
       });
 
       it("tells what the app means to tell, and hides the rest", async () => {
