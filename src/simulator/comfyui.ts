@@ -4,6 +4,7 @@ import { type Context, Hono } from "hono";
 import { bodyLimit } from "hono/body-limit";
 import type { WebSocket } from "ws";
 import { z } from "zod";
+import { absent, type ComfyVersion, isForeign, statsOf } from "./comfyAnswers.ts";
 import { createComfyFiles } from "./comfyFiles.ts";
 import {
   cacheKeys,
@@ -22,8 +23,6 @@ import type { Simulation, SimulatorEnv } from "./env.ts";
 import type { Render } from "./journal.ts";
 import type { Media } from "./media.ts";
 import type { Pace } from "./timing.ts";
-
-export type ComfyVersion = "0.3.33" | "0.3.49" | "0.3.64" | "latest";
 
 export interface ComfyOptions extends Pace {
   simulation: Simulation;
@@ -377,29 +376,4 @@ function jobOf({ outputs, status }: HistoryEntry) {
   const interrupted = status.messages.at(-1)?.[0] === "execution_interrupted";
   const state = status.completed ? "completed" : interrupted ? "cancelled" : "failed";
   return { status: state, outputs_count: Object.keys(outputs).length, outputs, execution_status: status };
-}
-
-/** What the page of another host sends to a server on this machine; a port counts when both name one. */
-function isForeign(c: Context): boolean {
-  const [origin = "", host = ""] = [c.req.header("origin"), c.req.header("host")];
-  if (!URL.canParse(origin) || !/^(localhost|127\.[\d.]+|\[::1\])(:\d+)?$/i.test(host)) return false;
-  const [theirs, own] = [new URL(origin), new URL(`http://${host}`)];
-  const ports = theirs.port !== "" && own.port !== "";
-  return ports ? theirs.host !== own.host : theirs.hostname !== own.hostname;
-}
-
-/** The real server has a catch-all for GET, so that anything else is a wrong method. */
-function absent(c: Context): Response {
-  const missing = c.req.method === "GET" || c.req.method === "HEAD";
-  return missing ? c.text("404: Not Found", 404) : c.text("405: Method Not Allowed", 405);
-}
-
-function statsOf(version: ComfyVersion) {
-  const comfyui_version = version === "latest" ? "0.9.0" : version;
-  const python_version = "3.12.11 (main) [GCC 12.2.0]";
-  const memory = { vram_total: 25_393_692_672, vram_free: 24_918_360_064, torch_vram_total: 0, torch_vram_free: 0 };
-  return {
-    system: { os: "posix", comfyui_version, python_version, embedded_python: false, argv: ["main.py"] },
-    devices: [{ name: "c3-render simulator", type: "cuda", index: 0, ...memory }],
-  };
 }

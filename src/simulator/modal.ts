@@ -20,13 +20,19 @@ import type { Simulation } from "./env.ts";
 import type { FaultTarget } from "./faults.ts";
 import type { Render } from "./journal.ts";
 import { type Media, SAMPLE_RATE } from "./media.ts";
+import {
+  argumentSchemas,
+  type Contract,
+  functions,
+  type LipSyncArguments,
+  nameOf,
+  PythonError,
+  WrongCall,
+} from "./modalFunctions.ts";
 import type { Pace } from "./timing.ts";
 
 /** What the function answers with: an address, a path on its volume, or the video itself. */
 type Returns = "url" | "path" | "bytes";
-
-/** Which of the two functions that are deployed here: its arguments and answers differ. */
-export type Contract = "c3-render" | "musetalk-poc";
 
 export interface ModalOptions extends Pace {
   simulation: Simulation;
@@ -47,10 +53,6 @@ interface FunctionCall {
   cancel: AbortController;
 }
 
-const functions: { contract: Contract; app: string; name: string; id: string }[] = [
-  { contract: "c3-render", app: "musetalk", name: "lip_sync", id: "fu-musetalk" },
-  { contract: "musetalk-poc", app: "musetalk-poc", name: "run_inference", id: "fu-musetalk-poc" },
-];
 const TOKEN_ID = "simulator";
 const SERVICE = "/modal.client.ModalClient";
 const CBOR = 4;
@@ -94,29 +96,6 @@ const functionInput = z.object({
 const callId = z.object({ functionCallId: z.string() });
 const outputsWanted = callId.extend({ timeout: z.number() });
 const callArguments = z.tuple([z.array(z.unknown()), z.record(z.string(), z.unknown())]);
-/** Keyword arguments, and nothing that the function does not know. */
-const lipSyncArguments = z.strictObject({
-  job_id: z.string(),
-  video_url: z.string().nullish(),
-  image_url: z.string().nullish(),
-  audio_url: z.string(),
-  version: z.enum(["v15", "v1"]).default("v15"),
-  return_as: z.enum(["url", "path", "bytes"]).optional(),
-});
-const runInferenceArguments = z
-  .strictObject({
-    video_path: z.null().optional(),
-    audio_path: z.null().optional(),
-    video_url: z.string().nullish(),
-    image_url: z.string().nullish(),
-    audio_url: z.string(),
-    version: z.enum(["v15", "v1"]).default("v15"),
-    use_float16: z.boolean().default(true),
-  })
-  .transform((given) => ({ ...given, job_id: undefined, return_as: undefined }));
-const argumentSchemas = { "c3-render": lipSyncArguments, "musetalk-poc": runInferenceArguments };
-type LipSyncArguments = z.infer<typeof lipSyncArguments> | z.infer<typeof runInferenceArguments>;
-
 /** What a call of the server fails with. */
 class GrpcError extends Error {
   override name = "GrpcError";
@@ -125,26 +104,6 @@ class GrpcError extends Error {
   constructor(code: status, message: string) {
     super(message);
     this.code = code;
-  }
-}
-
-/** What the function raises, named as Python names it. */
-class PythonError extends Error {
-  override name = "PythonError";
-  readonly reason: string;
-
-  constructor(type: string, message: string) {
-    super(`${type}('${message}')`);
-    this.reason = message;
-  }
-}
-
-/** The function was not called as it must be, and so never ran. */
-class WrongCall extends PythonError {
-  override name = "WrongCall";
-
-  constructor(message: string) {
-    super("TypeError", message);
   }
 }
 
@@ -367,8 +326,6 @@ export async function startModalServer(options: ModalOptions): Promise<{ url: st
     },
   };
 }
-
-const nameOf = (contract: Contract) => functions.find((known) => known.contract === contract)?.name;
 
 function target(path: string): FaultTarget {
   return { service: "modal", path };

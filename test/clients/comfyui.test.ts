@@ -9,7 +9,7 @@ import { type PromptRun, runPrompt } from "../../src/clients/comfyuiPrompt.ts";
 import { createComput3 } from "../../src/clients/comput3.ts";
 import { ModelAborted, ModelFailure } from "../../src/clients/modelCall.ts";
 import { isWholeMp4 } from "../../src/media/mp4.ts";
-import type { ComfyVersion } from "../../src/simulator/comfyui.ts";
+import type { ComfyVersion } from "../../src/simulator/comfyAnswers.ts";
 import { SAMPLE_RATE, wavOf } from "../../src/simulator/media.ts";
 import { type Simulator, startSimulator } from "../../src/simulator/simulator.ts";
 import { eventually } from "../support/eventually.ts";

@@ -6,7 +6,7 @@ import { join } from "node:path";
 import sharp from "sharp";
 import { type PortraitValues, sonicGraph } from "../../src/activities/models/sonicGraph.ts";
 import { createComfyUi, type Graph } from "../../src/clients/comfyui.ts";
-import type { ComfyVersion } from "../../src/simulator/comfyui.ts";
+import type { ComfyVersion } from "../../src/simulator/comfyAnswers.ts";
 import type { Render } from "../../src/simulator/journal.ts";
 import { SAMPLE_RATE, wavOf } from "../../src/simulator/media.ts";
 import type { Simulator } from "../../src/simulator/simulator.ts";
