@@ -189,7 +189,7 @@ describe("the API, as its document describes it", () => {
   });
 
   it(`answers ${BATCHES * REQUESTS_PER_BATCH} requests, valid and not, as documented (seed ${SEED})`, async function () {
-    this.timeout(120_000);
+    this.timeout(600_000);
     const { live, ended } = await standIns();
     // Those that are marked and removed are others than those that are read.
     const mortals = await standIns();
@@ -248,27 +248,30 @@ describe("the API, as its document describes it", () => {
       minLength: REQUESTS_PER_BATCH,
       maxLength: REQUESTS_PER_BATCH,
     });
-    for (const requests of fc.sample(batch, { seed: SEED, numRuns: BATCHES })) {
-      await Promise.all(
-        requests.map(async (request) => {
-          const route = routes.find(({ operationId }) => operationId === request.operationId);
-          await send(request)
-            .then((response) => check(route!, response))
-            .catch((cause) => {
-              throw new Error(JSON.stringify(request), { cause });
-            });
-        }),
-      );
-    }
+    const sendAll = async (seed: number, numRuns: number) => {
+      for (const requests of fc.sample(batch, { seed, numRuns })) {
+        await Promise.all(
+          requests.map(async (request) => {
+            const route = routes.find(({ operationId }) => operationId === request.operationId);
+            await send(request)
+              .then((response) => check(route!, response))
+              .catch((cause) => {
+                throw new Error(JSON.stringify(request), { cause });
+              });
+          }),
+        );
+      }
+    };
     const answers = routes.flatMap(({ operationId, responses }) =>
       Object.keys(responses).map((status) => `${operationId} ${status}`),
     );
     // Temporal can be reached here, and no worker does jobs; the codec takes larger bodies than these, and
     // jobs with an idempotency key are not removed.
     const impossible = / 503$|^readReadiness 200$|^(en|de)codePayloads 413$|^submit\w+ 409$/;
-    assert.deepEqual(
-      answers.filter((answer) => !seen.has(answer) && !impossible.test(answer)),
-      [],
-    );
+    const unseen = () => answers.filter((answer) => !seen.has(answer) && !impossible.test(answer));
+    await sendAll(SEED, BATCHES);
+    // Some answers are rare: which of them chance has left out changes with every schema.
+    for (let more = 1; more <= 4 && unseen().length > 0; more += 1) await sendAll(SEED + more, BATCHES);
+    assert.deepEqual(unseen(), []);
   });
 });
