@@ -68,7 +68,10 @@ export interface ServiceOptions {
   withoutWorker?: boolean;
 }
 
+let bundle: ReturnType<typeof bundleWorkflows> | undefined;
+
 export async function startService({ python, withoutWorker = false, ...given }: ServiceOptions): Promise<Service> {
+  bundle ??= bundleWorkflows();
   const folder = await mkdtemp(join(tmpdir(), "c3-render-test-"));
   const simulator = await startSimulator({ port: 0, launchSeconds: 0, speed: 0, apiKey: NODE_KEY });
   const node = given.node ?? (await startGradioNode(python));
@@ -89,7 +92,7 @@ export async function startService({ python, withoutWorker = false, ...given }: 
   const stack = await startStack({
     config: { ...config, gpu: { ...config.gpu, watchIntervalMs: 1000, checkRetryMs: 200 } },
     log: testLog(),
-    workflowBundle: await bundleWorkflows(),
+    workflowBundle: await bundle,
     env: process.env,
     withoutWorker,
   });
