@@ -21,6 +21,8 @@ export interface RunModelInput {
   /** Also what earlier steps made for this one. */
   inputs: PreparedInput[];
   lease: Lease;
+  /** The result of the first run on this lease was lost: what it left is not to be found again. */
+  again?: boolean;
 }
 
 /** What each model's run is given. */

@@ -238,11 +238,19 @@ function refusalOf(status: number | undefined, message: string): Error {
 }
 
 function failureOf(error: string | null): ModelFailure {
-  // Gradio 4 puts what an app raised in quotes.
-  const text = (error ?? "").trim().replace(/^'([\s\S]*)'$/, "$1");
+  const text = unquoted((error ?? "").trim());
   if (text === "") return new ModelFailure("failed", "the model failed without a reason");
   return REFUSALS.test(text) ? new ModelFailure("refused", oneLine(text)) : new ModelFailure("failed", text);
 }
+
+/** Gradio 4 tells what an app raised as Python writes it down (`repr`): in quotes, with escapes. */
+function unquoted(text: string): string {
+  const [, quote, inner] = /^(['"])([\s\S]*)\1$/.exec(text) ?? [];
+  if (quote === undefined || inner === undefined) return text;
+  return inner.replaceAll(/\\([\s\S])/g, (_, sign: string) => escapes[sign] ?? sign);
+}
+
+const escapes: Record<string, string> = { n: "\n", t: "\t", r: "\r" };
 
 function transportFailure(what: string, cause: unknown): ModelFailure {
   return new ModelFailure("transport", `${what}: ${reasonOf(cause)}`, { cause });

@@ -200,7 +200,7 @@ export function createGpuClaim({ job, gpuType, settings, record, end }: ClaimOpt
       retry: { initialInterval: "500ms", maximumInterval: "15s" },
       summary: "copy the result into the object store",
     });
-    const runStep = async (step: ModelStep): Promise<Done> => {
+    const runStep = async (step: ModelStep, again = false): Promise<Done> => {
       const { runModel } = proxyActivities<Activities>({
         ...withinMaxTime,
         taskQueue: taskQueues.gpu,
@@ -208,7 +208,8 @@ export function createGpuClaim({ job, gpuType, settings, record, end }: ClaimOpt
         summary: `run ${step.model} on ${lease.node}`,
       });
       node.busy = true;
-      const run = await runModel({ job, step, inputs: [...inputs, ...done.flatMap(soundOf)], lease });
+      const given = [...inputs, ...done.flatMap(soundOf)];
+      const run = await runModel({ job, step, inputs: given, lease, ...(again && { again }) });
       node.busy = false;
       if (run.files.length > 0) record.update({ stage: "uploading" }, "uploading the result");
       const { files } = run.files.length > 0 ? await uploadResult({ job, lease, files: run.files }) : { files: [] };
@@ -222,7 +223,7 @@ export function createGpuClaim({ job, gpuType, settings, record, end }: ClaimOpt
       } catch (error) {
         if (failureType(error) !== failureTypes.resultLost) throw error;
         record.update({ stage: "rendering" }, "rendering again, the result was lost");
-        done.push(await runStep(step));
+        done.push(await runStep(step, true));
       }
     }
     const last = done.at(-1);

@@ -122,7 +122,8 @@ async function prepareInputs(job: JobSpec, record: JobRecord): Promise<PreparedI
   record.update({ stage: "downloading" }, "downloading inputs");
   const { downloadInputs } = proxyActivities<Activities>({
     taskQueue: taskQueues.inputs,
-    startToCloseTimeout: "15m",
+    // How long it takes depends on the files, and on how busy the machine is: the job's deadline is the only limit.
+    startToCloseTimeout: timerMs(job.completeBy, Date.now()),
     scheduleToCloseTimeout: timerMs(job.completeBy, Date.now()),
     heartbeatTimeout: "15s",
     cancellationType: "WAIT_CANCELLATION_COMPLETED",

@@ -121,6 +121,61 @@ describe("a job that a worker works on", () => {
     assert.deepEqual(ready, { status: "ok" });
   });
 
+  it("says what the provider said to administrators only", async () => {
+    const said = "Comput3 /launch answered 401: Invalid API key c3-k…";
+    const keys = [
+      { name: "anna", key: "key-of-anna" },
+      { name: "ops", key: "key-of-ops", role: "admin" },
+    ];
+    const gpuType = "media:fast";
+    const strict = await startTestApi({ client, env: { C3_RENDER_KEYS: JSON.stringify(keys) } });
+    const id = randomUUID();
+    const pool = await client.workflow.start("refused", {
+      workflowId: ids.pool(gpuType),
+      taskQueue,
+      args: [[id], said],
+    });
+    const view = { ...viewOf(id, "queued", "waiting"), tenant: "anna" };
+    const job = await client.workflow.start("rendering", {
+      workflowId: ids.job(id),
+      taskQueue: `nobody-${id}`,
+      memo: { view, waiting: { gpuType } },
+    });
+    const seenBy = async (key: string | undefined, path: string) => {
+      const headers = key === undefined ? {} : { Authorization: `Bearer ${key}` };
+      return (await (await fetch(`${strict.url}${path}`, { headers })).json()) as Record<string, unknown>;
+    };
+    const waiting = {
+      status: "queued",
+      stage: "waiting",
+      progress: null,
+      position: 1,
+      waiting_for: "provider_unavailable",
+    };
+    const neutral = "No GPU can be had at the moment; the job runs as soon as there is one again";
+    assert.deepEqual(await seenBy("key-of-anna", `/status/${id}`), { id, ...waiting, waiting_reason: neutral });
+    const told = await seenBy("key-of-ops", `/status/${id}`);
+    assert.deepEqual(told, {
+      id,
+      ...waiting,
+      waiting_reason: `the GPU provider refuses the key (C3_API_KEY): ${said}`,
+    });
+    const ready = await seenBy(undefined, "/readyz");
+    const message = "the GPU provider refuses the key (C3_API_KEY)";
+    assert.deepEqual(ready, {
+      status: "ok",
+      provider: { state: "refused", message, since: "1970-01-01T00:00:00.000Z" },
+    });
+    assert.deepEqual((await seenBy(undefined, "/readyz?strict=1")).missing, [message]);
+    assert.deepEqual((await seenBy("key-of-ops", `/pools/${gpuType}`)).provider, {
+      state: "refused",
+      reason: said,
+      since: "1970-01-01T00:00:00.000Z",
+    });
+    await Promise.all([pool.terminate(), job.terminate()]);
+    await strict.close();
+  });
+
   it("shows its position in the queue that it waits in", async () => {
     const id = randomUUID();
     const gpuType = `test:${id}`;

@@ -37,6 +37,22 @@ export async function advancing(initial: JobView): Promise<void> {
   await condition(() => ended);
 }
 
+/** A pool whose provider refuses the key, and whose jobs wait for that. */
+export async function refused(jobIds: string[], reason: string): Promise<void> {
+  const waitingFor = "provider_unavailable" as const;
+  const queue = jobIds.map((jobId, index) => ({ jobId, position: index + 1, waitingFor }));
+  const provider = { state: "refused" as const, reason, since: 0 };
+  setHandler(poolStatus, () => ({
+    type: "test",
+    limits: { min: 0, max: 1 },
+    paused: false,
+    queue,
+    gpus: [],
+    provider,
+  }));
+  await condition(() => false);
+}
+
 /** A pool that says its queue. */
 export async function queueing(jobIds: string[]): Promise<void> {
   const queue = jobIds.map((jobId, index) => ({ jobId, position: index + 1, waitingFor: "gpu_busy" as const }));

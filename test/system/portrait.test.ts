@@ -478,6 +478,15 @@ describe("a portrait, end to end", () => {
       assert.equal((await stack.untilState(id, "failed")).error, "the node answered 404 for the result");
     });
 
+    it("a result that is gone: it is rendered once more, not found again", async () => {
+      on.setRenderSeconds(1);
+      const id = await on.submit();
+      await on.untilRendering(id);
+      on.fault({ action: "status", status: 404, path: "/view", times: 1 });
+      await succeeds(id);
+      assert.equal(on.renders(id).length, 2);
+    });
+
     it("a result that breaks off: it is fetched again, and not rendered again", async () => {
       on.setRenderSeconds(1);
       const id = await on.submit();

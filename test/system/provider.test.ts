@@ -3,6 +3,7 @@ import { releaseInstances } from "../../src/dev/instances.ts";
 import { freePort } from "../../src/dev/temporalServer.ts";
 import { eventually } from "../support/eventually.ts";
 import { startTestStack, type TestStack } from "../support/stack.ts";
+import { startWorkerProcess } from "../support/workerProcess.ts";
 
 const TYPE = "media:fast";
 type Fault = Parameters<TestStack["simulator"]["fault"]>[0];
@@ -131,5 +132,28 @@ describe("a provider that gives no instances", () => {
       return status === 503 && String(body.error).includes("the GPU provider refuses the key (C3_API_KEY)");
     });
     await eventually("it is ready for submissions", async () => (await stack.get("/readyz")).status === 200);
+  });
+});
+
+describe("a worker whose key is wrong", () => {
+  it("says so at its start and works on; a restart with the right key does what waited", async function () {
+    this.timeout(120_000);
+    const stack = await startTestStack({ withoutWorker: true });
+    const { config } = stack;
+    const wrong = await startWorkerProcess({ ...config, comput3: { ...config.comput3, apiKey: "a-wrong-key" } });
+    await eventually("it says so", () => wrong.output().includes("The GPU provider refuses the key (C3_API_KEY)"));
+    assert.ok(!wrong.output().includes("a-wrong-key"), "the key is told");
+    await eventually("it is not ready", async () => (await stack.get("/readyz?strict=1")).status === 503);
+    const id = await stack.submit({ text: "With the wrong key." });
+    await eventually("the job is told", async () => {
+      const { waiting_for, eta_seconds } = (await stack.get(`/status/${id}`)).body;
+      return waiting_for === "provider_unavailable" && eta_seconds === undefined;
+    });
+    await wrong.stop();
+    const right = await startWorkerProcess(config);
+    await stack.untilState(id, "success");
+    // The instance is stopped by the worker.
+    await stack.close();
+    await right.stop();
   });
 });

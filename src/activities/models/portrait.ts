@@ -2,6 +2,7 @@ import { ApplicationFailure, log } from "@temporalio/activity";
 import { ComfyRefused, createComfyUi } from "../../clients/comfyui.ts";
 import { runPrompt } from "../../clients/comfyuiPrompt.ts";
 import { ModelFailure } from "../../clients/modelCall.ts";
+import type { PortraitConfig } from "../../config.ts";
 import { failureTypes } from "../../jobs/failureTypes.ts";
 import { readImageSize } from "../../media/images.ts";
 import { isWholeMp4 } from "../../media/mp4.ts";
@@ -19,13 +20,13 @@ const UNKNOWN_SECONDS = 8;
 
 /** Lets a picture speak with the SONIC nodes of the node's ComfyUI. */
 export async function runPortrait(run: ModelRun): Promise<RunResult> {
-  const { job, lease, deps, report, signal } = run;
+  const { job, lease, again, deps, report, signal } = run;
   const { config } = deps;
   const url = comfyUrlOf(config, lease);
   const comfy = createComfyUi(url, config.comput3.apiKey ?? "");
   await untilAppAnswers(`${url}/system_stats`, run);
   log.info("ComfyUI is there", { jobId: job.id, node: lease.node, version: await comfy.version(signal) });
-  const promptId = runIdOf(lease.leaseId);
+  const promptId = runIdOf(again ? `${lease.leaseId}-again` : lease.leaseId);
   // The file's name is unique to the lease, so that the run can be found by it.
   const filePrefix = `Video_${job.id}_${promptId.slice(0, 8)}`;
   const video = await withInputFiles(run, ["image", "audio"], async ({ image, audio }) => {
@@ -60,7 +61,19 @@ export async function runPortrait(run: ModelRun): Promise<RunResult> {
       settleMs: config.gpu.cancelSettleMs,
       onProgress: (progress, detail) => report({ progress, detail }),
       signal,
+    }).catch((error: unknown) => {
+      throw isOperators(config.portrait) ? notTheNodes(error) : error;
     });
   });
   return { files: [{ key: keys.result(job.id, "mp4"), url: comfy.fileUrl(video), mimeType: "video/mp4" }] };
+}
+
+/** With a graph or names of the operator's, a class or a model that a node lacks is not the node's fault. */
+function isOperators({ workflowFile, names }: PortraitConfig): boolean {
+  return workflowFile !== undefined || Object.keys(names).length > 0;
+}
+
+function notTheNodes(error: unknown): unknown {
+  const refused = error instanceof ModelFailure && error.cause instanceof ComfyRefused;
+  return refused ? new ModelFailure("refused", error.message, { cause: error }) : error;
 }
