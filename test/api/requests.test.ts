@@ -34,11 +34,11 @@ describe("a request that cannot be answered", () => {
     const cases: [title: string, body: unknown, field: string, sentence: RegExp][] = [
       ["no text", {}, "text", /text or monologue is required/],
       ["text and monologue", { ...valid, monologue: ["b"] }, "monologue", /not both/],
-      ["an empty text", { text: "" }, "text", /must not be empty/],
+      ["an empty text", { text: "" }, "text", /something to say/],
       ["a text that is a number", { text: 5 }, "text", /must be a string/],
       ["a null text", { text: null }, "text", /must be a string/],
       ["a monologue that is a string", { monologue: "a" }, "monologue", /must be an array/],
-      ["an empty item", { monologue: ["a", " "] }, "monologue.1", /must not be empty/],
+      ["an empty item", { monologue: ["a", " "] }, "monologue.1", /something to say/],
       ["too many items", { monologue: Array(201).fill("a") }, "monologue", /must be at most 200 items/],
       ["an unknown voice", { ...valid, voice: "robot" }, "voice", /must be one of random, conversational_a/],
       ["a clone of nobody", { ...valid, voice: "clone" }, "reference_audio_url", /is required/],
