@@ -36,7 +36,9 @@ export async function readOptionalBody<T extends z.ZodType>(
  * @throws HttpError 400
  */
 export function readQuery<T extends z.ZodType>(c: Context, schema: T): z.output<T> {
-  const parsed = schema.safeParse(c.req.query(), { error: sentence });
+  // A form sends its empty fields, too.
+  const given = Object.fromEntries(Object.entries(c.req.query()).filter(([, value]) => value !== ""));
+  const parsed = schema.safeParse(given, { error: sentence });
   if (!parsed.success) throw invalidQuery(fieldErrors(parsed.error));
   return parsed.data;
 }

@@ -7,6 +7,7 @@ import { Agent, buildConnector, type Dispatcher, fetch, type Headers, type Respo
 import { withoutQuery } from "../log.ts";
 import { isPublicAddress } from "../net/addresses.ts";
 import { timeLimit } from "../timeLimit.ts";
+import { urlOf } from "../url.ts";
 import { readUserAgent } from "./userAgent.ts";
 
 export interface GetOptions {
@@ -165,8 +166,9 @@ function guardedConnector(lookup: LookupFunction): buildConnector.connector {
 }
 
 function parse(text: string, base?: URL): URL {
-  if (!URL.canParse(text, base?.href)) throw new UnsafeUrl("it is not a URL");
-  return new URL(text, base);
+  const url = urlOf(text, base);
+  if (url === undefined) throw new UnsafeUrl("it is not a URL");
+  return url;
 }
 
 /** Where a redirect leads. Credentials go on to the same origin only. */
