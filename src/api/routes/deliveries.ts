@@ -82,6 +82,6 @@ async function startReplay(client: Client, span: { since: string; until: string 
   }
 }
 
-function document({ at, delivered, statusCode, ms, error }: WebhookAttempt) {
-  return { time: at, delivered, code: statusCode, ms, error };
+function document({ at, delivered, statusCode, ms, location, error }: WebhookAttempt) {
+  return { time: at, delivered, code: statusCode, ms, location, error };
 }
