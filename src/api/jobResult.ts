@@ -4,6 +4,7 @@ import type { JobView, StoredFile } from "../jobs/job.ts";
 import { isFinal } from "../jobs/states.ts";
 import type { ApiDeps, ApiEnv } from "./context.ts";
 import { HttpError } from "./errors.ts";
+import { isYes } from "./flags.ts";
 import { baseUrlOf } from "./links.ts";
 import type { JobReading } from "./readJob.ts";
 
@@ -30,8 +31,8 @@ export async function resultOfView(c: Context<ApiEnv>, deps: Deps, view: JobView
   return await resultOf(deps.store, view, (file) => linkTo(c, deps, file));
 }
 
-/** A link to a stored file that opens without a key, for seven days from now. */
+/** A link to a stored file that opens without a key, for seven days from now; with `?inline=1` to be shown, not saved. */
 export async function linkTo(c: Context<ApiEnv>, { store, config }: Deps, file: StoredFile): Promise<string> {
-  const url = await store.link(file.key, linkOptions(file));
+  const url = await store.link(file.key, { ...linkOptions(file), inline: isYes(c.req.query("inline")) });
   return url.startsWith("/") ? `${baseUrlOf(c, config.api)}${url}` : url;
 }

@@ -67,6 +67,13 @@ export const jobIdParameter: Parameter = {
   example: ID,
 };
 
+export const inlineParameter: Parameter = {
+  name: "inline",
+  in: "query",
+  description: "Links open their file in a browser instead of saving it",
+  schema: { type: "boolean" },
+};
+
 /** Where a key is needed. */
 export const forKeys: Refusals = {
   401: { missing_key: "There is no key", invalid_key: "The key is not valid" },
