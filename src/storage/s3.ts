@@ -104,9 +104,11 @@ export function createS3Store(config: S3Config): ObjectStore {
     link(Key, { expiresInSeconds, downloadName, inline }) {
       const ResponseContentDisposition =
         downloadName && disposition(inline === true ? "inline" : "attachment", downloadName);
-      return getSignedUrl(linkClient, new GetObjectCommand({ Bucket, Key, ResponseContentDisposition }), {
-        expiresIn: expiresInSeconds,
-      });
+      // A bucket forbids no scripts: what somebody has said must not become a page that runs on its domain.
+      const ResponseContentType =
+        inline === true && contentTypeOf(Key).startsWith("text/html") ? "text/plain; charset=utf-8" : undefined;
+      const command = new GetObjectCommand({ Bucket, Key, ResponseContentDisposition, ResponseContentType });
+      return getSignedUrl(linkClient, command, { expiresIn: expiresInSeconds });
     },
   };
   return store;
