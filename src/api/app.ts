@@ -5,6 +5,7 @@ import { secureHeaders } from "hono/secure-headers";
 import type { ApiDeps, ApiEnv } from "./context.ts";
 import { errorResponse, HttpError } from "./errors.ts";
 import { createWatchJob } from "./jobWatch.ts";
+import { BASE_PATHS } from "./links.ts";
 import { accessLog } from "./middleware/accessLog.ts";
 import { authenticate } from "./middleware/authentication.ts";
 import { crossOrigin } from "./middleware/crossOrigin.ts";
@@ -22,9 +23,6 @@ import { operationsRoutes } from "./routes/operations.ts";
 import { poolRoutes } from "./routes/pools.ts";
 import { resultRoutes } from "./routes/result.ts";
 import { submissionRoutes } from "./routes/submissions.ts";
-
-/** Every route is served under each of them. */
-const BASE_PATHS = ["/", "/api/v0"];
 
 /** The HTTP API, built and not listening. */
 export function createApp(deps: ApiDeps): Hono<ApiEnv> {

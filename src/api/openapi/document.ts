@@ -1,5 +1,7 @@
 import { z } from "zod";
 import type { Config } from "../../config.ts";
+import { bodySchemas } from "../../jobs/body.ts";
+import { withNullable } from "./nullable.ts";
 import type { Operation } from "./operation.ts";
 import { operationObject } from "./operationObject.ts";
 import { codecOperations } from "./operations/codec.ts";
@@ -15,8 +17,9 @@ import { webhooks } from "./webhooks.ts";
 const DESCRIPTION = `Text, sound and pictures in; speech, transcripts, talking portraits, descriptions and lip-synced videos out.
 
 A submission is answered with the id of a job. Ask for its status until it has ended, or let a webhook tell you; then fetch
-the result. Unknown fields are ignored; numbers may be strings, and fractions of whole numbers are cut off. Every answer has an
-\`X-Request-Id\`: that of the request, or a new one.`;
+the result. Unknown fields are ignored, and so are those that do not apply; \`null\`, and an empty text where no number is wanted, say that a
+field is left out; numbers may be strings, and fractions of whole numbers are cut off. Every answer has an \`X-Request-Id\`: that of
+the request, or a new one.`;
 
 /** The API as an OpenAPI 3.1 document: its schemas are made from those that validate, with this service's defaults. */
 export function openApiDocument(config: Config, { servesFiles }: { servesFiles: boolean }) {
@@ -59,7 +62,11 @@ function pathsOf(operations: readonly Operation[]) {
 
 function jsonSchemas(config: Config) {
   const registry = z.registry<{ id: string }>();
-  for (const [id, schema] of Object.entries(schemasOf(config))) registry.add(schema, { id });
+  const bodies = new Set<string>();
+  for (const [id, schema] of Object.entries(schemasOf(config))) {
+    registry.add(schema, { id });
+    if (bodySchemas.has(schema)) bodies.add(id);
+  }
   const { schemas } = z.toJSONSchema(registry, {
     io: "input",
     uri: (id) => `#/components/schemas/${id}`,
@@ -73,6 +80,9 @@ function jsonSchemas(config: Config) {
     },
   });
   return Object.fromEntries(
-    Object.entries(schemas).map(([name, { $schema: _dialect, $id: _uri, ...schema }]) => [name, schema]),
+    Object.entries(schemas).map(([name, { $schema: _dialect, $id: _uri, ...schema }]) => [
+      name,
+      bodies.has(name) ? withNullable(schema) : schema,
+    ]),
   );
 }

@@ -49,6 +49,9 @@ export type Refusals = Record<number, Record<string, string>>;
 /** The headers of errors. */
 export const refusalHeaders: Record<number, Headers> = {
   401: { "WWW-Authenticate": { description: "`Bearer`" } },
+  415: {
+    "Accept-Encoding": { description: "With `unsupported_content_encoding`: which ones are known", optional: true },
+  },
   416: { "Content-Range": { description: "How long the file is" } },
   429: { "Retry-After": { description: "Seconds to wait" } },
   503: { "Retry-After": { description: "Seconds to wait, when that can help", optional: true } },
@@ -62,6 +65,13 @@ export const jobIdParameter: Parameter = {
   description: "The job's id",
   schema: { type: "string", format: "uuid" },
   example: ID,
+};
+
+export const inlineParameter: Parameter = {
+  name: "inline",
+  in: "query",
+  description: "Links open their file in a browser instead of saving it",
+  schema: { type: "boolean" },
 };
 
 /** Where a key is needed. */
@@ -83,9 +93,14 @@ export const forBodies: Refusals = {
     invalid_body: "`errors` has a sentence per field",
     malformed_json: "The body is not JSON",
     body_incomplete: "The body broke off",
+    body_not_utf8: "The body is not UTF-8",
+    undecodable_body: "The body is not what its `Content-Encoding` says",
   },
-  413: { body_too_large: "The body is too large" },
-  415: { unsupported_media_type: "The `Content-Type` is not JSON" },
+  413: { body_too_large: "The body is too large, as it is or decoded" },
+  415: {
+    unsupported_media_type: "The `Content-Type` is not JSON",
+    unsupported_content_encoding: "The `Content-Encoding` is none of `gzip`, `deflate` and `br`",
+  },
 };
 
 export const JOB_UNREADABLE = "The job is encrypted with a key that is not there any more";

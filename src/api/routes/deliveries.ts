@@ -2,6 +2,8 @@ import { type Client, WorkflowExecutionAlreadyStartedError } from "@temporalio/c
 import { Hono } from "hono";
 import { z } from "zod";
 import { failedDeliveries, hurryDelivery, readLedger, redeliver } from "../../deliveries.ts";
+import { bodySchema } from "../../jobs/body.ts";
+import { timeField } from "../../jobs/fields.ts";
 import { isFinal } from "../../jobs/states.ts";
 import type { WebhookAttempt } from "../../jobs/webhook.ts";
 import { withoutQuery } from "../../log.ts";
@@ -17,10 +19,10 @@ import { readJob } from "../readJob.ts";
 import { temporalCall } from "../temporalCall.ts";
 
 /** The body of `POST /deliveries`. */
-export const replaySchema = z.object({
-  since: z.iso.datetime({ offset: true, error: "must be a time such as 2026-01-31T12:00:00Z" }),
-  status: z.literal("failed").default("failed"),
-});
+export const replaySchema = bodySchema(
+  { since: timeField, status: z.literal("failed").default("failed") },
+  (object) => object,
+);
 
 /** What became of webhooks, and sending them again. */
 export function deliveryRoutes({ client, store, config }: ApiDeps) {
@@ -51,7 +53,12 @@ export function deliveryRoutes({ client, store, config }: ApiDeps) {
     })
     .post("/deliveries", adminOnly, async (c) => {
       const { since } = await readBody(c, replaySchema, config.api.maxBodyBytes);
-      const span = { since: new Date(since).toISOString(), until: new Date().toISOString() };
+      const now = Date.now();
+      // Not every store of Temporal's takes times that it cannot have seen yet.
+      const span = {
+        since: new Date(Math.min(Date.parse(since), now)).toISOString(),
+        until: new Date(now).toISOString(),
+      };
       const { count } = await temporalCall(client, () => client.workflow.count(failedDeliveries(span)));
       await startReplay(client, span);
       return c.json({ count }, 202);
@@ -75,6 +82,6 @@ async function startReplay(client: Client, span: { since: string; until: string 
   }
 }
 
-function document({ at, delivered, statusCode, ms, error }: WebhookAttempt) {
-  return { time: at, delivered, code: statusCode, ms, error };
+function document({ at, delivered, statusCode, ms, location, error }: WebhookAttempt) {
+  return { time: at, delivered, code: statusCode, ms, location, error };
 }

@@ -1,5 +1,6 @@
 import { type Context, Hono } from "hono";
 import { z } from "zod";
+import { bodySchema } from "../../jobs/body.ts";
 import { type EndRequest, isFinal, requestableStates } from "../../jobs/states.ts";
 import { readBody, readQuery } from "../body.ts";
 import type { ApiDeps, ApiEnv } from "../context.ts";
@@ -14,11 +15,14 @@ import { readJob } from "../readJob.ts";
 const MAX_ERROR_CHARS = 1000;
 
 /** The body of `POST /job/{id}`. */
-export const markSchema = z.object({
-  status: z.enum(requestableStates),
-  error: z.string().max(MAX_ERROR_CHARS).optional(),
-  remove_data: z.boolean().default(false),
-});
+export const markSchema = bodySchema(
+  {
+    status: z.enum(requestableStates),
+    error: z.string().max(MAX_ERROR_CHARS).optional(),
+    remove_data: z.boolean().default(false),
+  },
+  (object) => object,
+);
 
 /** How a job is, and ending it. */
 export function jobRoutes(deps: ApiDeps, readPool: ReadPool) {

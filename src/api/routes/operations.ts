@@ -1,8 +1,9 @@
-import { type Context, Hono } from "hono";
+import { Hono } from "hono";
 import { providerSentences } from "../../gpus/provider.ts";
 import type { ProviderStatus } from "../../gpus/types.ts";
 import type { ApiDeps, ApiEnv } from "../context.ts";
 import { unavailable } from "../errors.ts";
+import { isYes } from "../flags.ts";
 import type { ReadProvider } from "../poolStatus.ts";
 import { createReadiness } from "../readiness.ts";
 
@@ -15,18 +16,13 @@ export function operationsRoutes(deps: ApiDeps, readProvider: ReadProvider) {
     .get("/readyz", async (c) => {
       const [missing, trouble] = await Promise.all([whatIsMissing(), readProvider()]);
       const provider = trouble && { provider: providerDocument(trouble) };
-      if (trouble !== undefined && isStrict(c)) missing.push(providerSentences[trouble.state]);
+      // Jobs are taken and kept without a provider; whoever wants to know whether they would be done asks strictly.
+      if (trouble !== undefined && isYes(c.req.query("strict"))) missing.push(providerSentences[trouble.state]);
       if (missing.length > 0) {
         throw unavailable("not_ready", `Not ready: ${missing.join("; ")}`, { missing, ...provider });
       }
       return c.json({ status: "ok", ...provider });
     });
-}
-
-/** Jobs are taken and kept without a provider; whoever wants to know whether they would be done asks strictly. */
-function isStrict(c: Context): boolean {
-  const strict = c.req.query("strict");
-  return strict !== undefined && !["0", "false"].includes(strict);
 }
 
 /** Anybody may ask, so it says nothing of what the provider said. */

@@ -7,6 +7,7 @@ import type { ApiDeps, ApiEnv } from "../context.ts";
 import { HttpError } from "../errors.ts";
 import { idempotentJob, submitOnce } from "../idempotency.ts";
 import type { WatchJob } from "../jobWatch.ts";
+import { pathFor } from "../links.ts";
 import { limitSubmissions } from "../middleware/rateLimit.ts";
 import { documentAfter, preferredWaitSeconds } from "../preferredWait.ts";
 import { submissionSchemas } from "../submissionSchemas.ts";
@@ -39,7 +40,7 @@ export function submissionRoutes(deps: ApiDeps, watchJob: WatchJob) {
     };
     const replayed = once !== undefined && (await submitOnce(deps, job, c.var.caller, submit));
     if (once === undefined) await submit();
-    c.header("Location", `/jobs/${job.id}`);
+    c.header("Location", pathFor(c, `/jobs/${job.id}`, api));
     if (replayed) c.header("Idempotent-Replayed", "true");
     const seconds = preferredWaitSeconds(c);
     if (seconds === undefined) return c.json(answer(job.id));

@@ -34,6 +34,11 @@ function valuesOf(schema: JsonSchema, { schemas }: Described["components"]): fc.
   if (options !== undefined) return fc.oneof(...options.map((option) => valuesOf(option, { schemas })));
   if (schema.const !== undefined) return fc.constant(schema.const);
   if (schema.enum !== undefined) return fc.constantFrom(...schema.enum);
+  if (Array.isArray(schema.type)) {
+    const [type = "null", ...further] = schema.type;
+    const ofType = (one: string) => valuesOf({ ...schema, type: one }, { schemas });
+    return fc.oneof({ weight: 5, arbitrary: ofType(type) }, ...further.map(ofType));
+  }
   const { minimum: min = -1e6, maximum: max = 1e6, minItems: minLength = 0, maxItems: maxLength = 5 } = schema;
   switch (schema.type) {
     case "object":
@@ -46,6 +51,8 @@ function valuesOf(schema: JsonSchema, { schemas }: Described["components"]): fc.
       return fc.double({ min, max, noNaN: true });
     case "boolean":
       return fc.boolean();
+    case "null":
+      return fc.constant(null);
     case "string":
       if (schema.format === "base64") return fc.base64String();
       if (schema.format === "date-time") return times;

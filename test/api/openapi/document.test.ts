@@ -52,9 +52,26 @@ describe("the OpenAPI document", () => {
     const usual = document.components.schemas;
     assert.equal(schemas.SpeechSubmission?.properties?.max_time?.default, 300);
     assert.equal(usual.SpeechSubmission?.properties?.max_time?.default, 1200);
-    assert.deepEqual(schemas.AnalysisSubmission?.properties?.model?.enum, ["one", "two"]);
+    assert.deepEqual(schemas.AnalysisSubmission?.properties?.model?.enum, ["one", "two", null]);
     assert.ok(schemas.LipsyncSubmission?.properties?.audio_path);
     assert.ok(!usual.LipsyncSubmission?.properties?.audio_path);
+  });
+
+  it("says that every field that may be left out may be null, and no other", () => {
+    const { schemas } = document.components;
+    const bodies = routesOf(document).flatMap(
+      ({ requestBody }) => requestBody?.content["application/json"]?.schema ?? [],
+    );
+    const names = new Set(bodies.map(({ $ref = "" }) => $ref.slice($ref.lastIndexOf("/") + 1)));
+    assert.ok(names.delete("Payloads"), "it is Temporal's, and has words of its own");
+    assert.equal(names.size, 9);
+    for (const name of names) {
+      const { properties = {}, required = [] } = schemas[name] ?? {};
+      for (const [field, { type, enum: values }] of Object.entries(properties)) {
+        assert.equal([type].flat().includes("null"), !required.includes(field), `${name}.${field}`);
+        if (values !== undefined) assert.equal(values.includes(null), !required.includes(field), `${name}.${field}`);
+      }
+    }
   });
 
   it("has answers and webhooks as examples that fit their schemas", () => {

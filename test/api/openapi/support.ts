@@ -6,7 +6,7 @@ import type { openApiDocument } from "../../../src/api/openapi/document.ts";
 /** JSON Schema, as far as the tests look into it. */
 export interface JsonSchema {
   $ref?: string;
-  type?: string;
+  type?: string | string[];
   const?: unknown;
   default?: unknown;
   enum?: unknown[];

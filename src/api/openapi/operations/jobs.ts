@@ -6,6 +6,7 @@ import {
   forKeys,
   forTemporal,
   ID,
+  inlineParameter,
   jobIdParameter,
   type Operation,
 } from "../operation.ts";
@@ -90,7 +91,7 @@ export const jobOperations: Operation[] = [
     operationId: "readJob",
     tag: "Jobs",
     summary: "Everything that is known of a job",
-    parameters: [jobIdParameter],
+    parameters: [jobIdParameter, inlineParameter],
     answers: {
       200: {
         description: "The job",

@@ -10,7 +10,11 @@ export const deliveriesSchema = z.object({
       delivered: z.boolean(),
       code: z.int().optional().describe("The status that the receiver answered with"),
       ms: z.number(),
-      error: z.string().optional().describe("Why there was no answer"),
+      location: z
+        .string()
+        .optional()
+        .describe("Where the receiver's redirect leads that was not followed, without its query"),
+      error: z.string().optional().describe("Why there was no answer, or why it does not count"),
     }),
   ),
 });

@@ -1,5 +1,5 @@
 import { z } from "zod";
-import { jobState } from "./common.ts";
+import { jobId, jobState, metadata } from "./common.ts";
 import { readySchema } from "./service.ts";
 
 /** Every answer that is not a success. */
@@ -9,6 +9,8 @@ export const errorSchema = z.object({
   request_id: z.string().describe("As in `X-Request-Id`; the log has it, too"),
   errors: z.record(z.string(), z.string()).optional().describe("Of a bad body: a sentence per field"),
   status: jobState.optional().describe("How a job is that has no result to give"),
+  id: jobId.optional().describe("Of a job that was cancelled or timed out"),
+  metadata: metadata.optional().describe("Likewise: what its caller gave it"),
   provider: readySchema.shape.provider,
   missing: z.array(z.string()).optional().describe("What keeps the service from being ready, each a sentence"),
 });

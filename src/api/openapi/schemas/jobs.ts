@@ -42,10 +42,13 @@ const resultFields = {
   output_path: z.string().optional().describe("What a lip-sync function named"),
 };
 
+/** What is told of a job that ended, by `GET /result` and by its webhook. */
 export const resultSchema = z.union([
-  z.object({ id: jobId, status: z.literal("success"), ...resultFields }),
-  z.object({ id: jobId, status: z.literal("failed"), error }),
+  z.object({ id: jobId, status: z.literal("success"), ...resultFields, metadata: metadata.optional() }),
+  z.object({ id: jobId, status: z.enum(["failed", "timed_out", "cancelled"]), error, metadata: metadata.optional() }),
 ]);
+/** The same under the name that receivers look for. */
+export const webhookSchema = resultSchema.describe("What `GET /result/{id}` answers");
 
 export const lipsyncResultSchema = z.union([
   z.object(resultFields),
@@ -121,14 +124,3 @@ export const jobSchema = z.discriminatedUnion("type", [
 /** With `Prefer: wait`, the job as it is after the wait. */
 export const acceptedSchema = z.union([submittedSchema, jobSchema]);
 export const lipsyncAcceptedSchema = z.union([lipsyncSubmittedSchema, jobSchema]);
-
-/** What a webhook carries. */
-export const webhookSchema = z.union([
-  z.object({ id: jobId, status: z.literal("success"), ...resultFields, metadata: metadata.optional() }),
-  z.object({
-    id: jobId,
-    status: z.enum(["failed", "timed_out", "cancelled"]),
-    error,
-    metadata: metadata.optional(),
-  }),
-]);
