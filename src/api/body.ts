@@ -49,12 +49,17 @@ async function readText(c: Context, maxBytes: number): Promise<string> {
   let text = "";
   let bytes = 0;
   const reader = c.req.raw.body?.getReader();
-  for (;;) {
-    const part = await reader?.read().catch(brokenOff);
-    if (part?.value === undefined) return text + decoder.decode();
-    bytes += part.value.byteLength;
-    if (bytes > maxBytes) throw tooLarge;
-    text += decoder.decode(part.value, { stream: true });
+  try {
+    for (;;) {
+      const part = await reader?.read().catch(brokenOff);
+      if (part?.value === undefined) return text + decoder.decode();
+      bytes += part.value.byteLength;
+      if (bytes > maxBytes) throw tooLarge;
+      text += decoder.decode(part.value, { stream: true });
+    }
+  } finally {
+    // The rest is taken before the answer goes out.
+    reader?.releaseLock();
   }
 }
 
