@@ -53,12 +53,17 @@ async function readText(c: Context, maxBytes: number): Promise<string> {
   const parts: Uint8Array[] = [];
   let bytes = 0;
   const reader = c.req.raw.body?.getReader();
-  for (;;) {
-    const part = await reader?.read().catch(brokenOff);
-    if (part?.value === undefined) break;
-    bytes += part.value.byteLength;
-    if (bytes > maxBytes) throw tooLarge;
-    parts.push(part.value);
+  try {
+    for (;;) {
+      const part = await reader?.read().catch(brokenOff);
+      if (part?.value === undefined) break;
+      bytes += part.value.byteLength;
+      if (bytes > maxBytes) throw tooLarge;
+      parts.push(part.value);
+    }
+  } finally {
+    // The rest is taken before the answer goes out.
+    reader?.releaseLock();
   }
   return utf8(await decoded(Buffer.concat(parts), encodings, { maxBytes, tooLarge }));
 }

@@ -85,7 +85,22 @@ export const forKeys: Refusals = {
 export const forAdmins: Refusals = { ...forKeys, 403: { admin_required: "The key is not an administrator's" } };
 
 /** Where Temporal is asked. */
-export const forTemporal: Refusals = { 503: { temporal_unavailable: "Temporal cannot be reached" } };
+export const forTemporal: Refusals = {
+  503: {
+    temporal_unavailable: "Temporal cannot be reached, or does not answer",
+    temporal_overloaded: "Temporal has too much to do",
+    temporal_refused: "Temporal does not accept this service's credentials",
+    temporal_namespace_missing: "The namespace of this service is missing in Temporal",
+  },
+};
+
+/** Where the object store is asked. */
+export const forStores: Refusals = { 503: { storage_unavailable: "The object store does not answer" } };
+
+/** Where something is changed that can be asked for again. */
+export const forChanges: Refusals = {
+  503: { outcome_unknown: "It is not known whether it was done; it does no harm to ask for it again" },
+};
 
 /** Where a body is read. */
 export const forBodies: Refusals = {
@@ -109,7 +124,7 @@ export const JOB_UNREADABLE = "The job is encrypted with a key that is not there
 export const forJobs: Refusals = {
   400: { invalid_job_id: "The id is not a UUID" },
   404: { job_not_found: "The caller has no such job" },
-  503: { ...forTemporal[503], job_unreadable: JOB_UNREADABLE },
+  503: { ...forTemporal[503], ...forStores[503], job_unreadable: JOB_UNREADABLE },
 };
 
 /** All of them, by status and code. */

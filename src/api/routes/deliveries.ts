@@ -1,3 +1,4 @@
+import { randomUUID } from "node:crypto";
 import { type Client, WorkflowExecutionAlreadyStartedError } from "@temporalio/client";
 import { Hono } from "hono";
 import { z } from "zod";
@@ -14,8 +15,9 @@ import { readBody } from "../body.ts";
 import type { ApiDeps, ApiEnv } from "../context.ts";
 import { HttpError } from "../errors.ts";
 import { jobIdOf } from "../jobId.ts";
+import type { JobReader } from "../jobReader.ts";
 import { adminOnly } from "../middleware/adminOnly.ts";
-import { readJob } from "../readJob.ts";
+import { outcomeUnknown, settled } from "../settled.ts";
 import { temporalCall } from "../temporalCall.ts";
 
 /** The body of `POST /deliveries`. */
@@ -25,11 +27,11 @@ export const replaySchema = bodySchema(
 );
 
 /** What became of webhooks, and sending them again. */
-export function deliveryRoutes({ client, store, config }: ApiDeps) {
+export function deliveryRoutes({ client, store, config }: ApiDeps, jobs: JobReader) {
   return new Hono<ApiEnv>()
     .get("/jobs/:id/deliveries", async (c) => {
       const id = jobIdOf(c);
-      await readJob({ client, store }, id, c.var.caller);
+      await jobs.read(id, c.var.caller);
       const ledger = await readLedger(store, id);
       return c.json({
         id,
@@ -39,15 +41,18 @@ export function deliveryRoutes({ client, store, config }: ApiDeps) {
     })
     .post("/jobs/:id/deliveries", async (c) => {
       const id = jobIdOf(c);
-      const { view } = await readJob({ client, store }, id, c.var.caller);
+      const { view } = await jobs.readEnd(id, c.var.caller);
       if (!isFinal(view.state))
         throw new HttpError(409, "job_running", "Job has not ended, there is nothing to tell yet");
       const ledger = await readLedger(store, id);
-      const found = await temporalCall(client, async () => {
-        if (ledger === undefined) return await hurryDelivery(client, id);
-        await redeliver({ client, config }, ledger);
+      const replayId = randomUUID();
+      const sendAgain = async () => {
+        if (ledger === undefined) return await hurryDelivery(client, id, replayId);
+        await redeliver({ client, config }, ledger, replayId);
         return true;
-      });
+      };
+      const unknown = outcomeUnknown(`the webhook of job ${id} is sent again`, { job_id: id });
+      const found = await settled(client, sendAgain, unknown);
       if (!found) throw new HttpError(404, "no_webhook", "Job has no webhook");
       return c.json({ message: `The webhook of job ${id} is sent again` }, 202);
     })
@@ -67,18 +72,29 @@ export function deliveryRoutes({ client, store, config }: ApiDeps) {
 
 /** @throws HttpError 409 when the last request is still being worked on */
 async function startReplay(client: Client, span: { since: string; until: string }): Promise<void> {
+  const requestId = randomUUID();
+  const unknown = outcomeUnknown("the failed webhooks are sent again");
+  const start = () =>
+    client.workflow.start<typeof replayWebhooks>("replayWebhooks", {
+      workflowId: ids.replay,
+      taskQueue: taskQueues.webhooks,
+      args: [span],
+      memo: { requestId },
+      staticSummary: `sends the webhooks again that failed since ${span.since}`,
+    });
   try {
-    await temporalCall(client, () =>
-      client.workflow.start<typeof replayWebhooks>("replayWebhooks", {
-        workflowId: ids.replay,
-        taskQueue: taskQueues.webhooks,
-        args: [span],
-        staticSummary: `sends the webhooks again that failed since ${span.since}`,
-      }),
-    );
+    await settled(client, start, unknown);
   } catch (error) {
     if (!(error instanceof WorkflowExecutionAlreadyStartedError)) throw error;
+    if (await isOurs()) return;
     throw new HttpError(409, "replay_running", "Failed webhooks are being sent again already");
+  }
+
+  /** A first try that was not answered may have started it. */
+  async function isOurs(): Promise<boolean> {
+    const handle = client.workflow.getHandle(ids.replay);
+    const { memo } = await settled(client, () => handle.describe(), unknown);
+    return memo?.requestId === requestId;
   }
 }
 

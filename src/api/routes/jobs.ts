@@ -8,9 +8,9 @@ import { endJob } from "../endJob.ts";
 import { HttpError } from "../errors.ts";
 import { jobDocument, jobSummary } from "../jobDocument.ts";
 import { jobIdOf } from "../jobId.ts";
+import type { JobReader } from "../jobReader.ts";
 import { listJobs, listSchema } from "../listJobs.ts";
 import { outlookOf, type ReadPool, waitingFields } from "../poolStatus.ts";
-import { readJob } from "../readJob.ts";
 
 const MAX_ERROR_CHARS = 1000;
 
@@ -25,12 +25,12 @@ export const markSchema = bodySchema(
 );
 
 /** How a job is, and ending it. */
-export function jobRoutes(deps: ApiDeps, readPool: ReadPool) {
+export function jobRoutes(deps: ApiDeps, jobs: JobReader, readPool: ReadPool) {
   const { client, config } = deps;
   return new Hono<ApiEnv>()
     .get("/status/:id", async (c) => {
       const id = jobIdOf(c);
-      const { view, progress, waitsIn } = await readJob(deps, id, c.var.caller);
+      const { view, progress, waitsIn } = await jobs.read(id, c.var.caller);
       const { state: status, stage, error } = view;
       if (isFinal(status)) return c.json({ id, status, ...(error !== undefined && { error }) });
       const outlook = waitsIn === undefined ? undefined : await outlookOf(readPool, waitsIn, id);
@@ -43,7 +43,7 @@ export function jobRoutes(deps: ApiDeps, readPool: ReadPool) {
       });
     })
     .get("/jobs/:id", async (c) => {
-      const reading = await readJob(deps, jobIdOf(c), c.var.caller);
+      const reading = await jobs.read(jobIdOf(c), c.var.caller);
       const { view, waitsIn } = reading;
       const outlook = waitsIn === undefined ? undefined : await outlookOf(readPool, waitsIn, view.id);
       return c.json({ ...(await jobDocument(c, deps, reading)), ...(outlook && waitingFields(outlook, c.var.caller)) });
@@ -65,7 +65,7 @@ export function jobRoutes(deps: ApiDeps, readPool: ReadPool) {
     .delete("/jobs/:id", (c) => end(c, jobIdOf(c), { state: "cancelled", removeData: true }));
 
   async function end(c: Context<ApiEnv>, id: string, request: EndRequest) {
-    const outcome = await endJob(deps, id, c.var.caller, request);
+    const outcome = await endJob(deps, jobs, id, c.var.caller, request);
     const removed = request.removeData ? " and data removed" : "";
     switch (outcome.kind) {
       case "marked":

@@ -4,7 +4,7 @@ import type { ProviderStatus } from "../../gpus/types.ts";
 import type { ApiDeps, ApiEnv } from "../context.ts";
 import { unavailable } from "../errors.ts";
 import { isYes } from "../flags.ts";
-import type { ReadProvider } from "../poolStatus.ts";
+import type { ProviderLook, ReadProvider } from "../poolStatus.ts";
 import { createReadiness } from "../readiness.ts";
 
 /** How the service is; open to everybody. */
@@ -14,15 +14,21 @@ export function operationsRoutes(deps: ApiDeps, readProvider: ReadProvider) {
     .get("/", (c) => c.json({ status: "C3 Render API is running", timestamp: new Date().toISOString() }))
     .get("/healthz", (c) => c.json({ status: "ok" }))
     .get("/readyz", async (c) => {
-      const [missing, trouble] = await Promise.all([whatIsMissing(), readProvider()]);
+      const [found, look] = await Promise.all([whatIsMissing(), readProvider()]);
+      const trouble = look.isKnown ? look.trouble : undefined;
       const provider = trouble && { provider: providerDocument(trouble) };
       // Jobs are taken and kept without a provider; whoever wants to know whether they would be done asks strictly.
-      if (trouble !== undefined && isYes(c.req.query("strict"))) missing.push(providerSentences[trouble.state]);
+      const missing = isYes(c.req.query("strict")) ? [...found, ...troubleOf(look)] : found;
       if (missing.length > 0) {
-        throw unavailable("not_ready", `Not ready: ${missing.join("; ")}`, { missing, ...provider });
+        throw unavailable("not_ready", `Not ready: ${missing.join("; ")}`, { body: { missing, ...provider } });
       }
       return c.json({ status: "ok", ...provider });
     });
+}
+
+function troubleOf(look: ProviderLook): string[] {
+  if (!look.isKnown) return ["it is not known whether the GPU provider gives instances"];
+  return look.trouble === undefined ? [] : [providerSentences[look.trouble.state]];
 }
 
 /** Anybody may ask, so it says nothing of what the provider said. */

@@ -2,6 +2,7 @@ import { listSchema } from "../../listJobs.ts";
 import {
   type Answer,
   forBodies,
+  forChanges,
   forJobs,
   forKeys,
   forTemporal,
@@ -140,7 +141,7 @@ export const jobOperations: Operation[] = [
       },
     },
     answers: marked,
-    refusals: [forKeys, forJobs, forBodies],
+    refusals: [forKeys, forJobs, forBodies, forChanges],
   },
   {
     method: "delete",
@@ -151,7 +152,7 @@ export const jobOperations: Operation[] = [
     description: "From the answer on there is no such job. Its files and its record are removed when its GPU is free.",
     parameters: [jobIdParameter],
     answers: marked,
-    refusals: [forKeys, forJobs],
+    refusals: [forKeys, forJobs, forChanges],
   },
   {
     method: "get",

@@ -1,4 +1,4 @@
-import type { Operation } from "../operation.ts";
+import { forStores, type Operation } from "../operation.ts";
 
 export const serviceOperations: Operation[] = [
   {
@@ -136,5 +136,6 @@ export const fileOperation: Operation = {
       404: { file_not_found: "There is no such file" },
       416: { range_not_satisfiable: "The file has no such part" },
     },
+    forStores,
   ],
 };

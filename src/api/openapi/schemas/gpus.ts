@@ -42,8 +42,22 @@ const stoppedGpu = z.object({
 
 export const gpusSchema = z.object({
   gpus: z.array(gpu),
-  last_24_hours: z.object({ instances: z.int(), jobs: z.int(), seconds, cost: money, refunded: z.number() }),
-  stopped: z.array(stoppedGpu).describe("Since yesterday, the latest first"),
+  unreadable: z
+    .array(z.string())
+    .optional()
+    .describe("Instances of which nothing more is known, since the key is missing that encrypted what they say"),
+  last_24_hours: z
+    .object({
+      instances: z.int(),
+      jobs: z.int(),
+      seconds,
+      cost: money,
+      refunded: z.number(),
+      refunds_unknown: z.int().optional().describe("How many of which the provider did not say what it gave back"),
+    })
+    .nullable()
+    .describe("null: it is not known, since the object store does not answer"),
+  stopped: z.array(stoppedGpu).nullable().describe("Since yesterday, the latest first; null: it is not known"),
 });
 
 export const drainedSchema = z.object({ message: z.string() });
@@ -53,19 +67,27 @@ export const poolSchema = z.object({
   limits: z.object({ min: z.int(), max: z.int() }),
   paused: z.boolean(),
   rate: money.describe("Money per hour of an instance"),
-  queue: z.array(
-    z.object({
-      id: jobId,
-      position: z.int(),
-      eta_seconds: z.number().optional(),
-      waiting_for: z.enum(waitingReasons),
-    }),
-  ),
+  known: z.literal(false).optional().describe("The pool does not answer: nobody knows who waits, and for what"),
+  queue: z
+    .array(
+      z.object({
+        id: jobId,
+        position: z.int(),
+        eta_seconds: z.number().optional(),
+        waiting_for: z.enum(waitingReasons),
+      }),
+    )
+    .nullable()
+    .describe("null: it is not known"),
   provider: z
     .object({ state: z.enum(providerStates), reason: z.string(), since: time })
     .optional()
     .describe("Why the provider gives no instances; absent while nothing is known against it"),
-  gpus: z.array(z.object({ id: z.string(), state: gpuState, job: jobId.optional() })),
+  gpus: z
+    .array(z.object({ id: z.string(), state: gpuState, job: jobId.optional() }))
+    .nullable()
+    .describe("null: it is not known"),
+  pending: z.literal(true).optional().describe("After a change: the pool was not told yet, and learns it in a minute"),
 });
 
 export const poolsSchema = z.object({ pools: z.array(poolSchema) });
