@@ -17,6 +17,6 @@ export function csmSchema(options: SubmissionDefaults & { maxTextChars: number }
       if (body.text === undefined && body.monologue === undefined) problem("text", "text or monologue is required");
       checkSpeech(body, options.maxTextChars, problem);
     })
-    .meta({ oneOf: [{ required: ["text"] }, { required: ["monologue"] }] })
+    .describe("Either `text` or `monologue` is needed")
     .transform((body) => ({ ...body, input: toSpeech(body) }));
 }

@@ -2,7 +2,7 @@ import { z } from "zod";
 import { httpUrl } from "./fields.ts";
 import { type SubmissionDefaults, submissionFields } from "./submission.ts";
 
-const versions = ["v15", "v1"] as const;
+export const museTalkVersions = ["v15", "v1"] as const;
 
 /** Where an input comes from. */
 export type Source =
@@ -15,7 +15,7 @@ export interface LipsyncInput {
   face: { kind: "video" | "image"; source: Source };
   audio: Source;
   /** Of MuseTalk. */
-  version: (typeof versions)[number];
+  version: (typeof museTalkVersions)[number];
 }
 
 const kinds = ["video", "image", "audio"] as const;
@@ -36,9 +36,9 @@ export function lipsyncSchema(options: SubmissionDefaults & { localPaths: boolea
       video_path: path.optional().describe("Instead of `video_url`: a file in the folder that the operator has opened"),
       image_path: path.optional().describe("Instead of `image_url`, likewise"),
       audio_path: path.optional().describe("Instead of `audio_url`, likewise"),
-      version: z.enum(versions).default("v15").describe("Of MuseTalk"),
+      version: z.enum(museTalkVersions).default("v15").describe("Of MuseTalk"),
     })
-    .meta({ allOf: [oneOf(["video", "image"], options.localPaths), oneOf(["audio"], options.localPaths)] })
+    .describe("A face, either `video_url` or `image_url`, and `audio_url` are needed")
     .transform((body, context) => {
       const problem = (field: string, message: string) => context.addIssue({ code: "custom", path: [field], message });
       for (const kind of kinds) {
@@ -57,12 +57,6 @@ export function lipsyncSchema(options: SubmissionDefaults & { localPaths: boolea
       const input: LipsyncInput = { face: { kind, source: face }, audio, version: body.version };
       return { ...body, input };
     });
-}
-
-/** In JSON Schema: what the transformation checks. */
-function oneOf(wanted: Kind[], localPaths: boolean) {
-  const ways = localPaths ? ["url", "path"] : ["url"];
-  return { oneOf: wanted.flatMap((kind) => ways.map((way) => ({ required: [`${kind}_${way}`] }))) };
 }
 
 function sourceOf(body: Sources, kind: Kind): Source | undefined {

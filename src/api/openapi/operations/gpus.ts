@@ -1,6 +1,7 @@
 import { forAdmins, forBodies, forTemporal, type Operation, type Parameter, type Refusals } from "../operation.ts";
 
 const poolParameter: Parameter = {
+  component: "PoolType",
   name: "type",
   in: "path",
   description: "The type of its instances",

@@ -40,7 +40,7 @@ export const serviceOperations: Operation[] = [
         name: "strict",
         in: "query",
         description: "Not ready, either, while no GPU can be rented",
-        schema: { enum: ["0", "1"] },
+        schema: { type: "string", enum: ["0", "1"] },
         example: "1",
       },
     ],

@@ -1,18 +1,18 @@
 import { z } from "zod";
 import { jobId, time } from "./common.ts";
 
+export const deliverySchema = z.object({
+  time,
+  delivered: z.boolean(),
+  code: z.int().optional().describe("The status that the receiver answered with"),
+  ms: z.number(),
+  error: z.string().optional().describe("Why there was no answer"),
+});
+
 export const deliveriesSchema = z.object({
   id: jobId,
   url: z.string().optional().describe("Where it goes, without its query; absent before the first attempt"),
-  deliveries: z.array(
-    z.object({
-      time,
-      delivered: z.boolean(),
-      code: z.int().optional().describe("The status that the receiver answered with"),
-      ms: z.number(),
-      error: z.string().optional().describe("Why there was no answer"),
-    }),
-  ),
+  deliveries: z.array(deliverySchema),
 });
 
 export const redeliveredSchema = z.object({ message: z.string() });

@@ -1,6 +1,6 @@
 import { z } from "zod";
 import { jobState } from "./common.ts";
-import { readySchema } from "./service.ts";
+import { providerSchema } from "./service.ts";
 
 /** Every answer that is not a success. */
 export const errorSchema = z.object({
@@ -9,6 +9,6 @@ export const errorSchema = z.object({
   request_id: z.string().describe("As in `X-Request-Id`; the log has it, too"),
   errors: z.record(z.string(), z.string()).optional().describe("Of a bad body: a sentence per field"),
   status: jobState.optional().describe("How a job is that has no result to give"),
-  provider: readySchema.shape.provider,
+  provider: providerSchema.optional(),
   missing: z.array(z.string()).optional().describe("What keeps the service from being ready, each a sentence"),
 });
