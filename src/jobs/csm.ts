@@ -21,7 +21,7 @@ export function csmSchema(options: SubmissionDefaults & { maxTextChars: number }
           if (body.text === undefined && body.monologue === undefined) problem("text", "text or monologue is required");
           checkSpeech(body, options.maxTextChars, problem);
         })
-        .meta({ oneOf: [{ required: ["text"] }, { required: ["monologue"] }] })
+        .describe("Either `text` or `monologue` is needed")
         .transform((body) => ({ ...body, input: toSpeech(body) })),
     withoutUnusedSpeech,
   );

@@ -3,7 +3,7 @@ import { bodySchema } from "./body.ts";
 import { httpUrl } from "./fields.ts";
 import { type SubmissionDefaults, submissionFields } from "./submission.ts";
 
-const versions = ["v15", "v1"] as const;
+export const museTalkVersions = ["v15", "v1"] as const;
 
 /** Where an input comes from. */
 export type Source =
@@ -16,7 +16,7 @@ export interface LipsyncInput {
   face: { kind: "video" | "image"; source: Source };
   audio: Source;
   /** Of MuseTalk. */
-  version: (typeof versions)[number];
+  version: (typeof museTalkVersions)[number];
 }
 
 const kinds = ["video", "image", "audio"] as const;
@@ -36,11 +36,11 @@ export function lipsyncSchema(options: SubmissionDefaults & { localPaths: boolea
     video_path: path.optional().describe("Instead of `video_url`: a file in the folder that the operator has opened"),
     image_path: path.optional().describe("Instead of `image_url`, likewise"),
     audio_path: path.optional().describe("Instead of `audio_url`, likewise"),
-    version: z.enum(versions).default("v15").describe("Of MuseTalk"),
+    version: z.enum(museTalkVersions).default("v15").describe("Of MuseTalk"),
   };
   return bodySchema(fields, (object) =>
     object
-      .meta({ allOf: [oneOf(["video", "image"], options.localPaths), oneOf(["audio"], options.localPaths)] })
+      .describe("A face, either `video_url` or `image_url`, and `audio_url` are needed")
       .transform((body, context) => {
         const problem = (field: string, message: string) =>
           context.addIssue({ code: "custom", path: [field], message });
@@ -62,12 +62,6 @@ export function lipsyncSchema(options: SubmissionDefaults & { localPaths: boolea
         return { ...body, input };
       }),
   );
-}
-
-/** In JSON Schema: what the transformation checks. */
-function oneOf(wanted: Kind[], localPaths: boolean) {
-  const ways = localPaths ? ["url", "path"] : ["url"];
-  return { oneOf: wanted.flatMap((kind) => ways.map((way) => ({ required: [`${kind}_${way}`] }))) };
 }
 
 function sourceOf(body: Sources, kind: Kind): Source | undefined {

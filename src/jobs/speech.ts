@@ -5,6 +5,8 @@ import { splitText } from "./speechItems.ts";
 /** The voices of the CSM model, in the API's words. */
 const voices = ["random", "conversational_a", "conversational_b", "clone"] as const;
 export type Voice = (typeof voices)[number];
+/** As callers may write them: `random_voice` is an older name of `random`. */
+export const voiceNames = [...voices, "random_voice"] as const;
 
 /** What is spoken and how; the part of a job that the CSM model sees. */
 export interface SpeechInput {
@@ -47,17 +49,21 @@ const spokenText = z
 
 /** The fields of everything that speaks. */
 export const speechFields = {
-  text: spokenText.optional().describe("What is spoken; divided between sentences where the model would cut it off"),
+  text: spokenText
+    .optional()
+    .describe(
+      "What is spoken, with letters or figures in it; divided between sentences where the model would cut it off",
+    ),
   monologue: z
     .array(spokenText)
     .min(1, { error: "must not be empty" })
     .max(MAX_ITEMS)
     .optional()
     .describe(
-      "What is spoken, item by item; instead of `text`. An item that takes longer than `max_audio_length` is divided",
+      "What is spoken, item by item, each with letters or figures in it; instead of `text`. An item that takes longer than `max_audio_length` is divided",
     ),
   voice: z
-    .enum([...voices, "random_voice"])
+    .enum(voiceNames)
     .optional()
     .describe(
       "`random` when left out; `random_voice` is an older name of it; `clone` needs a reference. A speech of more than about two minutes is never spoken by a random voice, but by a built-in one",

@@ -4,14 +4,14 @@ import { httpUrl } from "./fields.ts";
 import { languageCodeOf, languageCodes } from "./languages.ts";
 import { type SubmissionDefaults, submissionFields } from "./submission.ts";
 
-const models = ["tiny", "base", "small", "medium", "large", "large-v2", "large-v3"] as const;
-const tasks = ["transcribe", "translate"] as const;
+export const whisperModels = ["tiny", "base", "small", "medium", "large", "large-v2", "large-v3"] as const;
+export const whisperTasks = ["transcribe", "translate"] as const;
 
 /** What a transcription listens to and how. */
 export interface WhisperInput {
   audioUrl: string;
-  model: (typeof models)[number];
-  task: (typeof tasks)[number];
+  model: (typeof whisperModels)[number];
+  task: (typeof whisperTasks)[number];
   /** A code that the model knows; empty: it finds out. */
   language: string;
 }
@@ -22,10 +22,10 @@ export function whisperSchema(options: SubmissionDefaults) {
     ...submissionFields(options),
     audio_url: httpUrl.describe("A recording, or a video, whose sound is used"),
     model: z
-      .enum(models)
+      .enum(whisperModels)
       .default("medium")
       .describe("`base`, `large` and `large-v3` are downloaded at their first use on a GPU, within `max_time`"),
-    task: z.enum(tasks).default("transcribe").describe("`translate`: into English"),
+    task: z.enum(whisperTasks).default("transcribe").describe("`translate`: into English"),
     language: z
       .string()
       .default("")

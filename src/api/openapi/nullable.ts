@@ -1,6 +1,6 @@
 import type { z } from "zod";
 
-type JsonSchema = z.core.JSONSchema.JSONSchema;
+type JsonSchema = z.core.JSONSchema.BaseSchema;
 
 /** The schema of a body in which `null` says that a field is left out, as JSON Schema says it. */
 export function withNullable(schema: JsonSchema): JsonSchema {
@@ -11,9 +11,17 @@ export function withNullable(schema: JsonSchema): JsonSchema {
   return { ...schema, properties: Object.fromEntries(properties) };
 }
 
+/** One more type; beside a reference there is no other way than an alternative. */
 function nullable(property: JsonSchema): JsonSchema {
-  const { type, enum: values, const: value, ...rest } = property;
+  const { type, enum: values, $ref, description, ...rest } = property;
+  if ($ref !== undefined) {
+    return { anyOf: [{ $ref }, { type: "null" }], ...(description !== undefined && { description }) };
+  }
   if (typeof type !== "string") throw new TypeError(`a field without a type: ${JSON.stringify(property)}`);
-  const allowed = value === undefined ? values : [value];
-  return { ...rest, type: [type, "null"] as never, ...(allowed !== undefined && { enum: [...allowed, null] }) };
+  return {
+    ...rest,
+    ...(description !== undefined && { description }),
+    type: [type, "null"] as never,
+    ...(values !== undefined && { enum: [...values, null] }),
+  };
 }

@@ -1,13 +1,16 @@
 import type { z } from "zod";
 import type { SchemaName } from "./schemas.ts";
 
+export const tags = ["Submissions", "Jobs", "Operations", "Service", "Webhooks"] as const;
+export type Tag = (typeof tags)[number];
+
 /** One route, as the document describes it. */
 export interface Operation {
   method: "get" | "post" | "patch" | "delete";
   /** With its parameters in braces. */
   path: string;
   operationId: string;
-  tag: "Submissions" | "Jobs" | "Operations" | "Service";
+  tag: Exclude<Tag, "Webhooks">;
   summary: string;
   description?: string;
   /** Needs no key. */
@@ -22,6 +25,8 @@ export interface Operation {
 }
 
 export interface Parameter {
+  /** The name among the components of what several operations have. */
+  component?: string;
   name: string;
   in: "path" | "query" | "header";
   description: string;
@@ -31,6 +36,8 @@ export interface Parameter {
 }
 
 export interface Answer {
+  /** As for a parameter. */
+  component?: string;
   description: string;
   /** Of a JSON body. */
   schema?: SchemaName;
@@ -46,20 +53,58 @@ export type Headers = Record<string, { description: string; optional?: boolean }
 /** When an error is answered: by status and `code`. */
 export type Refusals = Record<number, Record<string, string>>;
 
-/** The headers of errors. */
-export const refusalHeaders: Record<number, Headers> = {
-  401: { "WWW-Authenticate": { description: "`Bearer`" } },
-  415: {
-    "Accept-Encoding": { description: "With `unsupported_content_encoding`: which ones are known", optional: true },
+interface Refusal {
+  /** Among the components. */
+  name: string;
+  description: string;
+  headers?: Headers;
+}
+
+/** What the errors of each status have in common. */
+const refusals: Record<number, Refusal> = {
+  400: { name: "BadRequest", description: "What was sent cannot be used" },
+  401: {
+    name: "Unauthorized",
+    description: "A key is needed",
+    headers: { "WWW-Authenticate": { description: "`Bearer`" } },
   },
-  416: { "Content-Range": { description: "How long the file is" } },
-  429: { "Retry-After": { description: "Seconds to wait" } },
-  503: { "Retry-After": { description: "Seconds to wait, when that can help", optional: true } },
+  403: { name: "Forbidden", description: "The caller may not do this" },
+  404: { name: "NotFound", description: "There is no such thing" },
+  409: { name: "Conflict", description: "Not as things are now" },
+  413: { name: "ContentTooLarge", description: "Too much was sent" },
+  415: {
+    name: "UnsupportedMediaType",
+    description: "What was sent is of another kind",
+    headers: {
+      "Accept-Encoding": { description: "With `unsupported_content_encoding`: which ones are known", optional: true },
+    },
+  },
+  416: {
+    name: "RangeNotSatisfiable",
+    description: "There is no such part",
+    headers: { "Content-Range": { description: "How long the file is" } },
+  },
+  422: { name: "UnprocessableContent", description: "It contradicts what was sent before" },
+  429: {
+    name: "TooManyRequests",
+    description: "Later",
+    headers: { "Retry-After": { description: "Seconds to wait" } },
+  },
+  503: {
+    name: "ServiceUnavailable",
+    description: "Not now",
+    headers: { "Retry-After": { description: "Seconds to wait, when that can help", optional: true } },
+  },
 };
+
+export function refusalOf(status: number): Refusal {
+  return refusals[status] ?? { name: `Error${status}`, description: "It was refused" };
+}
 
 export const ID = "3f0c8a52-6c1e-4b5e-9a53-0b1f0a3c8d11";
 
 export const jobIdParameter: Parameter = {
+  component: "JobId",
   name: "id",
   in: "path",
   description: "The job's id",

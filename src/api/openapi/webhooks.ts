@@ -1,4 +1,6 @@
-import { ID, type Parameter } from "./operation.ts";
+import { ID, type Parameter, type Tag } from "./operation.ts";
+
+const tags: Tag[] = ["Webhooks"];
 
 const headers: (Parameter & { required: boolean })[] = [
   {
@@ -29,7 +31,7 @@ export const webhooks = {
   jobEnded: {
     post: {
       operationId: "jobEnded",
-      tags: ["Jobs"],
+      tags,
       summary: "A job has ended",
       description:
         "Sent to the job's `notify_url`. Without an answer of 2xx within 10 seconds it is sent again: four times, 5 seconds " +

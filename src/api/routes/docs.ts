@@ -5,6 +5,7 @@ import { Hono } from "hono";
 import { html } from "hono/html";
 import type { ApiDeps, ApiEnv } from "../context.ts";
 import { HttpError } from "../errors.ts";
+import { baseUrlOf } from "../links.ts";
 import { openApiDocument } from "../openapi/document.ts";
 import { ownFilesOnly, servePage } from "../page.ts";
 import { servesLinks } from "./files.ts";
@@ -40,7 +41,11 @@ export function docsRoutes({ config, store }: Pick<ApiDeps, "config" | "store">)
   const root = dirname(require.resolve("swagger-ui-dist/package.json"));
   const serveAsset = serveStatic<ApiEnv>({ root, rewriteRequestPath: (path) => path.slice(path.lastIndexOf("/")) });
   return new Hono<ApiEnv>()
-    .get("/openapi.json", (c) => c.json(document))
+    .get("/openapi.json", (c) => {
+      const basePath = c.req.path.replace(/\/openapi\.json\/?$/, "");
+      // Absolute: what is written from a file that was downloaded does not know where that was.
+      return c.json({ ...document, servers: [{ url: `${baseUrlOf(c, config.api)}${basePath}` }] });
+    })
     .get("/docs", servePage("docs", page, CONTENT_SECURITY_POLICY))
     .get("/docs/:file", async (c, next) => {
       const file = c.req.param("file");

@@ -26,10 +26,22 @@ const hostile: fc.Arbitrary<unknown> = fc.oneof(
 const times = fc.date({ min: new Date(0), noInvalidDate: true }).map((date) => date.toISOString());
 const url = fc.webUrl({ validSchemes: ["http", "https"], withQueryParameters: true });
 
+/** What is needed beside what is required, one of each: the document says it in words. */
+const alternatives: Record<string, string[][]> = {
+  SpeechSubmission: [["text"], ["monologue"]],
+  LipsyncSubmission: [
+    ["video_url", "audio_url"],
+    ["image_url", "audio_url"],
+  ],
+};
+
 /** Values of a schema, with a hostile one in some places. */
 function valuesOf(schema: JsonSchema, { schemas }: Described["components"]): fc.Arbitrary<unknown> {
   const referred = schema.$ref?.slice("#/components/schemas/".length);
-  if (referred !== undefined) return valuesOf(schemas[referred]!, { schemas });
+  if (referred !== undefined) {
+    const named = schemas[referred]!;
+    return named.type === "object" ? objects(named, { schemas }, alternatives[referred]) : valuesOf(named, { schemas });
+  }
   const options = schema.anyOf ?? (schema.type === undefined ? schema.oneOf : undefined);
   if (options !== undefined) return fc.oneof(...options.map((option) => valuesOf(option, { schemas })));
   if (schema.const !== undefined) return fc.constant(schema.const);
@@ -63,11 +75,13 @@ function valuesOf(schema: JsonSchema, { schemas }: Described["components"]): fc.
 }
 
 /** All that is required, some of the rest, and now and then something else in the place of a field. */
-function objects(schema: JsonSchema, components: Described["components"]): fc.Arbitrary<unknown> {
-  const { properties, required = [], oneOf = [] }: JsonSchema = schema;
+function objects(
+  { properties, required = [] }: JsonSchema,
+  components: Described["components"],
+  choices: string[][] = [[]],
+): fc.Arbitrary<unknown> {
   if (properties === undefined) return fc.dictionary(fc.string({ maxLength: 20 }), fc.jsonValue(), { maxKeys: 5 });
-  const choices: string[][] = oneOf.map((one) => one.required ?? []);
-  return fc.constantFrom(...(choices.length === 0 ? [[]] : choices)).chain((further: string[]) => {
+  return fc.constantFrom(...choices).chain((further: string[]) => {
     const excluded = new Set(choices.flat().filter((name) => !further.includes(name)));
     const names = Object.keys(properties);
     const wanted = names.filter((name) => !excluded.has(name));

@@ -1,14 +1,13 @@
 import assert from "node:assert/strict";
 import { Ajv2020, type ValidateFunction } from "ajv/dist/2020.js";
 import addFormats from "ajv-formats";
-import type { openApiDocument } from "../../../src/api/openapi/document.ts";
 
 /** JSON Schema, as far as the tests look into it. */
 export interface JsonSchema {
   $ref?: string;
   type?: string | string[];
   const?: unknown;
-  default?: unknown;
+  description?: string;
   enum?: unknown[];
   anyOf?: JsonSchema[];
   oneOf?: JsonSchema[];
@@ -36,12 +35,13 @@ export interface DescribedOperation {
   requestBody?: { required: boolean; content: Content };
   responses: Record<
     string,
-    { headers: Record<string, { required: boolean }>; content?: Content & Record<string, unknown> }
+    { description: string; headers: Record<string, { required: boolean }>; content?: Content & Record<string, unknown> }
   >;
 }
 
 /** The document as others read it. */
 export interface Described {
+  servers: { url: string }[];
   paths: Record<string, Record<string, DescribedOperation>>;
   webhooks: Record<string, { post: DescribedOperation }>;
   components: { schemas: Record<string, JsonSchema> };
@@ -52,8 +52,24 @@ export interface Route extends DescribedOperation {
   path: string;
 }
 
-export function readDocument(document: ReturnType<typeof openApiDocument> | unknown): Described {
-  return JSON.parse(JSON.stringify(document)) as Described;
+/** With everything but schemas in its place: a response's own description goes before that of what it refers to. */
+export function readDocument(document: unknown): Described {
+  const whole = JSON.parse(JSON.stringify(document)) as Described;
+  const { schemas: _named, ...others } = whole.components;
+  const components = others as Record<string, Record<string, object> | undefined>;
+  const inPlace = (value: unknown): unknown => {
+    if (Array.isArray(value)) return value.map(inPlace);
+    if (typeof value !== "object" || value === null) return value;
+    const { $ref, ...rest } = value as { $ref?: string };
+    const [, kind = "", name = ""] = /^#\/components\/(\w+)\/(.+)$/.exec($ref ?? "") ?? [];
+    if ($ref !== undefined && kind !== "schemas") {
+      const found = components[kind]?.[name];
+      assert.ok(found, `${$ref} leads nowhere`);
+      return inPlace({ ...found, ...rest });
+    }
+    return Object.fromEntries(Object.entries(value).map(([key, part]) => [key, inPlace(part)]));
+  };
+  return inPlace(whole) as Described;
 }
 
 export function routesOf({ paths }: Described): Route[] {
@@ -97,15 +113,25 @@ export function createChecker(document: Described) {
       }
       if (described.content === undefined) return assert.equal(text, "", what);
       if (!("application/json" in described.content)) {
-        const [type = ""] = Object.keys(described.content);
-        assert.ok(type === "*/*" || headers.get("Content-Type")?.startsWith(type), what);
+        const types = Object.keys(described.content);
+        assert.ok(
+          types.some((type) => type === "*/*" || headers.get("Content-Type")?.startsWith(type)),
+          what,
+        );
         return;
       }
       assert.match(headers.get("Content-Type") ?? "", /^application\/json/, what);
       const json = ["paths", path, method.toLowerCase(), "responses", `${status}`, "content", "application/json"];
-      check([...json, "schema"], JSON.parse(text ?? ""), what);
+      const body = JSON.parse(text ?? "") as { code?: string };
+      check([...json, "schema"], body, what);
+      if (status >= 400) assert.ok(codesOf(described).includes(body.code ?? ""), `${what}: its code is not documented`);
     },
   };
+}
+
+/** The codes of an error, which its description lists. */
+export function codesOf({ description }: { description: string }): string[] {
+  return [...description.matchAll(/^- `(\w+)`:/gm)].map(([, code = ""]) => code);
 }
 
 function closed<T>(value: T): T {

@@ -6,7 +6,14 @@ const common = {
   tag: "Operations",
   description: "Temporal's remote codec, for its Web UI. Payloads are those of protocol buffers in JSON.",
   body: { schema: "Payloads", examples: { payload: payloads } },
-  answers: { 200: { description: "As many payloads, in the same order", schema: "Payloads", example: payloads } },
+  answers: {
+    200: {
+      component: "Payloads",
+      description: "As many payloads, in the same order",
+      schema: "Payloads",
+      example: payloads,
+    },
+  },
   refusals: [forAdmins, forBodies],
 } as const satisfies Partial<Operation>;
 

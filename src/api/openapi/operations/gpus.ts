@@ -10,6 +10,7 @@ import {
 } from "../operation.ts";
 
 const poolParameter: Parameter = {
+  component: "PoolType",
   name: "type",
   in: "path",
   description: "The type of its instances",

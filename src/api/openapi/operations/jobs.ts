@@ -14,11 +14,13 @@ import {
 
 const marked: Record<number, Answer> = {
   200: {
+    component: "Marked",
     description: "It shows this state, or the one that it had",
     schema: "Marked",
     example: { message: `Job ${ID} marked as cancelled` },
   },
   202: {
+    component: "MarkedLater",
     description: "It will, when a worker acts on it",
     schema: "Marked",
     example: { message: `Job ${ID} will be marked as cancelled`, pending: true },

@@ -19,12 +19,14 @@ const headers: Headers = {
 };
 const parameters: Parameter[] = [
   {
+    component: "IdempotencyKey",
     name: "Idempotency-Key",
     in: "header",
     description: "Sent again with the same key, it makes no second job",
     schema: { type: "string", minLength: 1, maxLength: 255 },
   },
   {
+    component: "Prefer",
     name: "Prefer",
     in: "header",
     description: "`wait=<seconds>`, at most 60: the answer is the job's document, when it ends or after the wait",
@@ -33,6 +35,7 @@ const parameters: Parameter[] = [
 ];
 const answers: Record<number, Answer> = {
   200: {
+    component: "Accepted",
     description: "The job is accepted",
     schema: "Accepted",
     headers,

@@ -1,6 +1,6 @@
 import { z } from "zod";
 import { jobId, jobState, metadata } from "./common.ts";
-import { readySchema } from "./service.ts";
+import { providerSchema } from "./service.ts";
 
 /** Every answer that is not a success. */
 export const errorSchema = z.object({
@@ -12,6 +12,6 @@ export const errorSchema = z.object({
   status: jobState.optional().describe("How a job is that has no result to give"),
   id: jobId.optional().describe("Of a job that was cancelled or timed out"),
   metadata: metadata.optional().describe("Likewise: what its caller gave it"),
-  provider: readySchema.shape.provider,
+  provider: providerSchema.optional(),
   missing: z.array(z.string()).optional().describe("What keeps the service from being ready, each a sentence"),
 });

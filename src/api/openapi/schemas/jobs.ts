@@ -1,8 +1,11 @@
 import { z } from "zod";
-import { waitingReasons } from "../../../gpus/types.ts";
-import { jobTypes } from "../../../jobs/job.ts";
-import { jobStages } from "../../../jobs/states.ts";
-import { jobId, jobState, link, metadata, time } from "./common.ts";
+import { finalStates, jobStates } from "../../../jobs/states.ts";
+import { jobId, jobStage, jobState, jobType, link, metadata, time, waitingReason } from "./common.ts";
+
+/**
+ * One object for each answer, with what only some of them have left out in the others: programs that write clients make one
+ * class of an object, and something without a name, or to unwrap, of a choice between objects.
+ */
 
 export const submittedSchema = z.object({ id: jobId, status: z.literal("queued") });
 
@@ -12,7 +15,7 @@ export const lipsyncSubmittedSchema = z.object({ job_id: jobId, status: z.litera
 const waiting = {
   position: z.int().optional().describe("In the queue for a GPU; 1 is next"),
   eta_seconds: z.number().optional().describe("Until it gets its GPU, by estimate"),
-  waiting_for: z.enum(waitingReasons).optional(),
+  waiting_for: waitingReason.optional(),
   waiting_reason: z
     .string()
     .optional()
@@ -21,18 +24,18 @@ const waiting = {
 
 /** What a job that lives is at. */
 const living = {
-  stage: z.enum(jobStages).optional().describe("What it is at, while it lives"),
+  stage: jobStage.optional().describe("What it is at, while it lives"),
   progress: z.number().nullable().optional().describe("0–1; null when the model does not say"),
 };
 
-const error = z.string().describe("Why it failed, timed out or was cancelled");
+const error = z.string().optional().describe("Why it failed, timed out or was cancelled");
 
 export const statusSchema = z.object({
   id: jobId,
   status: jobState,
   ...living,
   ...waiting,
-  error: error.optional(),
+  error,
 });
 
 /** What came of a job: one of them. */
@@ -42,29 +45,39 @@ const resultFields = {
   output_path: z.string().optional().describe("What a lip-sync function named"),
 };
 
+export const jobResultSchema = z.object(resultFields).describe("What came of a job that succeeded");
+
+export const finalState = z.enum(finalStates);
+
 /** What is told of a job that ended, by `GET /result` and by its webhook. */
-export const resultSchema = z.union([
-  z.object({ id: jobId, status: z.literal("success"), ...resultFields, metadata: metadata.optional() }),
-  z.object({ id: jobId, status: z.enum(["failed", "timed_out", "cancelled"]), error, metadata: metadata.optional() }),
-]);
+export const resultSchema = z.object({
+  id: jobId,
+  status: finalState,
+  ...resultFields,
+  error,
+  metadata: metadata.optional(),
+});
 /** The same under the name that receivers look for. */
 export const webhookSchema = resultSchema.describe("What `GET /result/{id}` answers");
 
-export const lipsyncResultSchema = z.union([
-  z.object(resultFields),
-  z.object({ job_id: jobId, status: z.literal("failed"), error }),
-]);
+export const lipsyncResultSchema = z.object({
+  ...resultFields,
+  job_id: jobId.optional().describe("Of a job that failed"),
+  status: z.enum(["failed"]).optional().describe("Of a job that failed"),
+  error,
+});
 
 export const markedSchema = z.object({
   message: z.string(),
-  pending: z.literal(true).optional().describe("No worker has acted on it yet"),
+  pending: z.boolean().optional().describe("`true`: no worker has acted on it yet"),
 });
 
 const summaryFields = {
   id: jobId,
+  type: jobType,
   tenant: z.string().describe("Whose it is"),
   stage: living.stage,
-  error: error.optional(),
+  error,
   created_at: time,
   started_at: time.optional(),
   finished_at: time.optional(),
@@ -73,54 +86,63 @@ const summaryFields = {
   metadata: metadata.optional(),
 };
 
+export const jobSummarySchema = z.object({ ...summaryFields, status: jobState });
+
 export const jobsSchema = z.object({
-  jobs: z.array(z.object({ ...summaryFields, type: z.enum(jobTypes), status: jobState })),
+  jobs: z.array(jobSummarySchema),
   next_cursor: z.string().optional().describe("Of the next page; absent on the last one"),
 });
 
-const jobFields = {
+export const jobGpuSchema = z.object({
+  id: z.string(),
+  node: z.string(),
+  type: z.string(),
+  seconds: z.number().optional(),
+});
+
+export const gpuSecondsSchema = z.object({ boot: z.number(), idle: z.number(), busy: z.number(), total: z.number() });
+
+export const costSchema = z.object({
+  gpu_seconds: gpuSecondsSchema,
+  amount: z.number().optional().describe("Money, where the rate is known"),
+});
+
+export const storedFileSchema = z.object({ name: z.string(), url: link, mime_type: z.string(), bytes: z.int() });
+
+export const timelineEntrySchema = z.object({
+  id: z.int().describe("Counts from 1; that of the `status` event"),
+  at: time,
+  event: z.string(),
+  status: jobState.describe("From then on"),
+  stage: jobStage.optional(),
+});
+
+/** The words of the lip-sync API for a job's state are `submitted`, `running`, `succeeded` and `failed`. */
+export const jobStatus = z
+  .enum([...jobStates, "submitted", "succeeded"])
+  .describe("Of a lip-sync job `submitted`, `running`, `succeeded` or `failed`, of any other its state");
+
+/** Everything that is known of a job; that of a lip-sync job speaks the words of its own API. */
+export const jobSchema = z.object({
   ...summaryFields,
+  status: jobStatus,
   ...waiting,
   progress: living.progress,
   attempts: z.int().describe("GPUs that it has had"),
-  gpu: z
-    .object({ id: z.string(), node: z.string(), type: z.string(), seconds: z.number().optional() })
-    .optional()
-    .describe("The last one"),
-  cost: z
-    .object({
-      gpu_seconds: z.object({ boot: z.number(), idle: z.number(), busy: z.number(), total: z.number() }),
-      amount: z.number().optional().describe("Money, where the rate is known"),
-    })
-    .optional(),
-  result: z.object(resultFields).optional(),
-  files: z.array(z.object({ name: z.string(), url: link, mime_type: z.string(), bytes: z.int() })),
-  timeline: z
-    .array(
-      z.object({
-        id: z.int().describe("Counts from 1; that of the `status` event"),
-        at: time,
-        event: z.string(),
-        status: jobState.describe("From then on"),
-        stage: z.enum(jobStages).optional(),
-      }),
-    )
-    .describe("What happened when; the latest 50 entries"),
-};
-
-/** Everything that is known of a job; that of a lip-sync job speaks the words of its own API. */
-export const jobSchema = z.discriminatedUnion("type", [
-  z.object({ ...jobFields, type: z.enum(["csm", "whisper", "portrait", "analyze"]), status: jobState }),
-  z.object({
-    ...jobFields,
-    type: z.literal("lipsync"),
-    job_id: jobId,
-    status: z.enum(["submitted", "running", "succeeded", "failed"]),
-    state: jobState.describe("In the words of all other jobs"),
-    output_path: z.string().optional(),
-  }),
-]);
+  gpu: jobGpuSchema.optional().describe("The last one"),
+  cost: costSchema.optional(),
+  result: jobResultSchema.optional(),
+  files: z.array(storedFileSchema),
+  timeline: z.array(timelineEntrySchema).describe("What happened when; the latest 50 entries"),
+  job_id: jobId.optional().describe("Of a lip-sync job: its id once more"),
+  state: jobState.optional().describe("Of a lip-sync job: its status in the words of all other jobs"),
+  output_path: z.string().optional().describe("Of a lip-sync job"),
+});
 
 /** With `Prefer: wait`, the job as it is after the wait. */
-export const acceptedSchema = z.union([submittedSchema, jobSchema]);
-export const lipsyncAcceptedSchema = z.union([lipsyncSubmittedSchema, jobSchema]);
+const afterTheWait = "With `Prefer: wait` the fields of `Job` are there, too, as they are after the wait";
+export const acceptedSchema = jobSchema.partial().required({ id: true, status: true }).describe(afterTheWait);
+export const lipsyncAcceptedSchema = jobSchema
+  .partial()
+  .required({ job_id: true, status: true })
+  .describe(afterTheWait);
