@@ -16,11 +16,10 @@ export interface Embedded extends Stack {
   temporalUiUrl: string | undefined;
   /** Rejects when a worker fails, or the Temporal server ends. */
   finished: Promise<void>;
-  /**
-   * Stops the instances, for as long as `STOP_TIMEOUT` says, then everything else.
-   * @returns the instances that are not stopped
-   */
-  shutDown(): Promise<Leftover>;
+  /** Stops the instances, for as long as `STOP_TIMEOUT` says. @returns those that are not stopped */
+  release(): Promise<Leftover>;
+  /** Stops everything else. */
+  shutDown(): Promise<void>;
 }
 
 export interface EmbeddedOptions {
@@ -73,14 +72,13 @@ async function startOn(
     ...stack,
     finished,
     temporalUiUrl: server?.uiUrl,
+    async release() {
+      if (lostServer !== undefined) return { instances: [], unknown: lostServer };
+      return await releaseInstances(stack.client, say, config.embedded.stopTimeoutMs);
+    },
     async shutDown() {
-      const left =
-        lostServer === undefined
-          ? await releaseInstances(stack.client, say, config.embedded.stopTimeoutMs)
-          : { instances: [], unknown: lostServer };
       if (!(await isDoneWithin(STACK_STOPS_WITHIN_MS, stack.stop()))) say("Not everything could be stopped in order.");
       await server?.stop();
-      return left;
     },
   };
   try {

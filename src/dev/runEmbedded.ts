@@ -1,3 +1,4 @@
+import { inspect } from "node:util";
 import type { Config } from "../config.ts";
 import { watchStopSignals } from "../stopSignals.ts";
 import type { Say } from "./binaries.ts";
@@ -29,25 +30,34 @@ export async function runEmbedded(
     },
     leave: () => void leaveAtOnce(stack, say),
   });
+  const crashed = new Promise<never>((_, reject) => {
+    process.on("uncaughtException", (error) => {
+      // Once it is stopping nothing is more important than that it goes on with it.
+      say(`Unexpected: ${inspect(error)}`);
+      reject(error);
+    });
+  });
+  crashed.catch(() => {});
   try {
-    const starting = startEmbedded({ config, env: process.env, say, signal: stopping.signal });
-    stack = await starting;
+    stack = await Promise.race([startEmbedded({ config, env: process.env, say, signal: stopping.signal }), crashed]);
   } catch (error) {
     if (!stopping.signal.aborted) throw error;
     say("Stopped before it had started.");
     return true;
   }
-  const done = await Promise.race([work(stack, stopping.signal), stack.finished, stopped]).then(
+  const done = await Promise.race([work(stack, stopping.signal), stack.finished, stopped, crashed]).then(
     () => true,
     (error: unknown) => {
-      say(`\nIt cannot go on: ${error instanceof Error ? error.message : error}`);
+      say(`\nIt cannot go on: ${reasonOf(error)}`);
       return false;
     },
   );
-  const left = await stack.shutDown();
-  if (left.instances.length > 0 || left.unknown !== undefined) say(leftoverNotice(stack, left));
-  else say("Stopped.");
-  return done && left.instances.length === 0 && left.unknown === undefined;
+  const left = await stack.release();
+  const isClean = left.instances.length === 0 && left.unknown === undefined;
+  if (!isClean) say(leftoverNotice(stack, left));
+  await stack.shutDown();
+  say("Stopped.");
+  return done && isClean;
 }
 
 /** Ends this process, and says what it leaves. Its Temporal server ends with it. */

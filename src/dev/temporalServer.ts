@@ -1,7 +1,7 @@
 import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
 import { closeSync, openSync } from "node:fs";
-import { mkdir, readFile, rm, writeFile } from "node:fs/promises";
+import { mkdir, readFile, rename, rm, writeFile } from "node:fs/promises";
 import { createServer } from "node:net";
 import { join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
@@ -73,7 +73,9 @@ export async function startTemporalServer(options: TemporalServerOptions): Promi
   endWithThisProcess(child);
   if (dataDir !== undefined && child.pid !== undefined) {
     const owned: Owned = { server: child.pid, owner: process.pid };
-    await writeFile(ownerFile(dataDir), JSON.stringify(owned));
+    // Half a file, of a process that was killed while it wrote it, would stop every later start.
+    await writeFile(`${ownerFile(dataDir)}.new`, JSON.stringify(owned));
+    await rename(`${ownerFile(dataDir)}.new`, ownerFile(dataDir));
   }
   const address = `127.0.0.1:${port}`;
   let isStopped = false;
