@@ -1,11 +1,13 @@
 #!/usr/bin/env node
 import { ApiError, createClient } from "../client/index.ts";
 import { loadClientConfig } from "../config.ts";
+import { readEnvFile } from "../envFile.ts";
 import { fail } from "../processes.ts";
 import { runCommand, USAGE, UsageError } from "./commands.ts";
 
 /** The `c3-render` program: prints JSON; Ctrl-C ends a wait, not the job. */
 async function main(): Promise<void> {
+  readEnvFile();
   const interrupted = new AbortController();
   process.once("SIGINT", () => interrupted.abort());
   const client = createClient(loadClientConfig(process.env));
