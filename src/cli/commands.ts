@@ -1,109 +1,187 @@
-import { parseArgs } from "node:util";
-import { z } from "zod";
-import type { Client, JobFilter, Submissions } from "../client/index.ts";
-import { type JobType, jobTypes } from "../jobs/job.ts";
+import { randomUUID } from "node:crypto";
+import type { Readable } from "node:stream";
+import type { Client, Job, JobEvent, JobFilter } from "../client/index.ts";
+import type { JobType } from "../jobs/job.ts";
+import { saveResults } from "./download.ts";
+import { exitCodes } from "./exitCodes.ts";
+import { readSubmission, splitPair } from "./fields.ts";
+import { createInput } from "./input.ts";
+import { createProgress } from "./progress.ts";
+import { harmless, readable, table } from "./readable.ts";
 
-export const USAGE = `c3-render submit <${jobTypes.join("|")}> [<field>=<value> …] [--json <fields>] [--wait]
-c3-render status <id>     how a job is
-c3-render result <id>     what came of it
-c3-render job <id>        everything that is known of it
-c3-render wait <id>       waits for its end; fails unless it succeeded
-c3-render cancel <id>
-c3-render remove <id>     cancels it, if it has not ended, and forgets it
-c3-render list [status=<status>] [type=<type>] [tenant=<tenant>] [limit=<number>] [cursor=<next_cursor>]
-
-The API is at C3_RENDER_URL, the key in C3_RENDER_API_KEY. The fields are those of the API:
-c3-render submit csm text="Hello." voice=conversational_a --wait`;
-
-/** What was typed does not make sense. */
-export class UsageError extends Error {
-  override name = "UsageError";
+export interface Terminal {
+  stdin: Readable;
+  /** For what was asked for. */
+  stdout: NodeJS.WritableStream;
+  /** For everything else. */
+  stderr: NodeJS.WritableStream & { isTTY?: boolean };
 }
+
+interface SubmitOptions {
+  body?: string;
+  wait?: boolean;
+  out?: string;
+  idempotencyKey?: string;
+}
+
+const filters = ["status", "type", "tenant", "limit", "cursor"];
 
 /**
- * Runs a command of the `c3-render` program.
- * @returns what it prints, and whether it succeeded
- * @throws UsageError, and ApiError for what the API refuses
+ * What each command does. They return the exit code.
+ * @param connect makes the client, where one is needed
+ * @param wantsJson whether programs read what is printed
  */
-export async function runCommand(
-  client: Client,
-  args: readonly string[],
+export function createCommands(
+  connect: () => Client,
+  { stdin, stdout, stderr }: Terminal,
   signal: AbortSignal,
-): Promise<{ output: unknown; ok: boolean }> {
-  const { values, positionals } = parse(args);
-  const [command, subject, ...rest] = positionals;
-  if (command === "list") {
-    const filter: JobFilter = fieldsOf(positionals.slice(1));
-    return { output: await client.list(filter, { signal }), ok: true };
+  wantsJson: () => boolean,
+) {
+  const input = createInput(stdin);
+  const say = (line: string) => stderr.write(`${line}\n`);
+
+  /** @param forPeople when it is not simply a line for each field */
+  function print(value: object, forPeople: () => string = () => readable(value)): void {
+    stdout.write(`${wantsJson() ? JSON.stringify(value, null, 2) : forPeople()}\n`);
   }
-  if (subject === undefined) throw new UsageError(`${command ?? "a command"}: something is missing`);
-  if (command !== "submit" && rest.length > 0) throw new UsageError(`${rest.join(" ")}: is too much`);
-  switch (command) {
-    case "submit": {
-      const id = await client.submit(typeOf(subject), bodyOf(rest, values.json), { signal });
-      return values.wait ? await wait(client, id, signal) : { output: { id }, ok: true };
+
+  async function waitFor(client: Client, id: string, out: string | undefined): Promise<number> {
+    const progress = wantsJson() ? undefined : createProgress(stderr);
+    try {
+      return await finish(await client.wait(id, { signal, onStatus: (status) => progress?.show(status) }), out);
+    } catch (error) {
+      if (signal.aborted) {
+        progress?.end();
+        say(`Job ${id} goes on: c3-render wait ${id} waits for it again, c3-render cancel ${id} ends it.`);
+      }
+      throw error;
+    } finally {
+      progress?.end();
     }
+
+    async function finish(job: Job, out: string | undefined): Promise<number> {
+      progress?.end();
+      if (job.result === undefined) return failed(job);
+      const saved = out === undefined ? undefined : await saveResults(job, out, signal);
+      const { text, result_url: url, output_path: path } = job.result;
+      print({ ...job, ...(saved && { saved }) }, () => saved?.join("\n") ?? harmless(text ?? url ?? path ?? ""));
+      return exitCodes.success;
+    }
+  }
+
+  function failed(job: { id: string; status: string; error?: string | undefined }): number {
+    const status = job.status === "succeeded" ? "success, and its result was removed" : job.status;
+    if (wantsJson()) print(job);
+    else say(harmless(`Job ${job.id} is ${status}${job.error === undefined ? "" : `: ${job.error}`}`));
+    return exitCodes.jobFailed;
+  }
+
+  return {
+    async submit(type: JobType, pairs: string[], options: SubmitOptions): Promise<number> {
+      const body = await readSubmission(type, pairs, options.body, input);
+      const client = connect();
+      const idempotencyKey = options.idempotencyKey ?? randomUUID();
+      const id = await client.submit(type, body, { signal, idempotencyKey }).catch((error) => {
+        if (signal.aborted)
+          say(`It may have been submitted: with --idempotency-key ${idempotencyKey} there is no second job.`);
+        throw error;
+      });
+      if (options.wait || options.out !== undefined) return await waitFor(client, id, options.out);
+      print({ id }, () => id);
+      return exitCodes.success;
+    },
+
+    async status(id: string): Promise<number> {
+      print(await connect().status(id, { signal }));
+      return exitCodes.success;
+    },
+
+    async job(id: string): Promise<number> {
+      print(await connect().job(id, { signal }));
+      return exitCodes.success;
+    },
+
+    async result(id: string, { out }: { out?: string }): Promise<number> {
+      const client = connect();
+      const result = await client.result(id, { signal });
+      if (result.status === "failed") return failed(result);
+      const saved = out === undefined ? undefined : await saveResults(await client.job(id, { signal }), out, signal);
+      const { text, result_url: url, output_path: path } = result;
+      print({ ...result, ...(saved && { saved }) }, () => saved?.join("\n") ?? harmless(text ?? url ?? path ?? ""));
+      return exitCodes.success;
+    },
+
+    async wait(id: string, { out }: { out?: string }): Promise<number> {
+      return await waitFor(connect(), id, out);
+    },
+
+    async events(id: string): Promise<number> {
+      let exitCode: number = exitCodes.success;
+      for await (const event of connect().events(id, { signal })) {
+        stdout.write(`${wantsJson() ? JSON.stringify(event) : harmless(eventLine(event))}\n`);
+        if (event.event === "end" && event.data.status !== "success") exitCode = exitCodes.jobFailed;
+      }
+      return exitCode;
+    },
+
+    async deliveries(id: string, { again }: { again?: boolean }): Promise<number> {
+      const client = connect();
+      if (again) print({ message: await client.redeliver(id, { signal }) });
+      else print(await client.deliveries(id, { signal }));
+      return exitCodes.success;
+    },
+
+    async cancel(id: string): Promise<number> {
+      const message = await connect().cancel(id, { signal });
+      print({ message }, () => harmless(message));
+      return exitCodes.success;
+    },
+
+    async remove(id: string): Promise<number> {
+      const message = await connect().remove(id, { signal });
+      print({ message }, () => harmless(message));
+      return exitCodes.success;
+    },
+
+    async list(pairs: string[]): Promise<number> {
+      const filter: JobFilter = Object.fromEntries(
+        pairs.map((pair) => splitPair(pair, filters, "what jobs are chosen by")),
+      );
+      const page = await connect().list(filter, { signal });
+      print(page, () => {
+        const rows = page.jobs.map(({ id, type, status, stage, created_at, error }) => ({
+          id,
+          type,
+          status,
+          stage,
+          created_at,
+          error,
+        }));
+        const more = page.next_cursor === undefined ? "" : `\n\nThe next ones: cursor=${page.next_cursor}`;
+        return rows.length === 0 ? "no jobs" : `${table(rows)}${more}`;
+      });
+      return exitCodes.success;
+    },
+
+    async pools(): Promise<number> {
+      print(await connect().pools({ signal }));
+      return exitCodes.success;
+    },
+
+    async gpus(): Promise<number> {
+      print(await connect().gpus({ signal }));
+      return exitCodes.success;
+    },
+  };
+}
+
+function eventLine({ event, data }: JobEvent): string {
+  switch (event) {
     case "status":
-      return { output: await client.status(subject, { signal }), ok: true };
-    case "result":
-      return { output: await client.result(subject, { signal }), ok: true };
-    case "job":
-      return { output: await client.job(subject, { signal }), ok: true };
-    case "wait":
-      return await wait(client, subject, signal);
-    case "cancel":
-      return { output: { message: await client.cancel(subject, { signal }) }, ok: true };
-    case "remove":
-      return { output: { message: await client.remove(subject, { signal }) }, ok: true };
-    default:
-      throw new UsageError(`${command}: there is no such command`);
-  }
-}
-
-function parse(args: readonly string[]) {
-  try {
-    const options = { json: { type: "string" }, wait: { type: "boolean" } } as const;
-    return parseArgs({ args: [...args], options, allowPositionals: true });
-  } catch (error) {
-    throw new UsageError(error instanceof Error ? error.message : String(error));
-  }
-}
-
-async function wait(client: Client, id: string, signal: AbortSignal) {
-  const job = await client.wait(id, { signal });
-  return { output: job, ok: job.result !== undefined };
-}
-
-function typeOf(name: string): JobType {
-  const type = jobTypes.find((known) => known === name);
-  if (type === undefined) throw new UsageError(`${name}: must be one of ${jobTypes.join(", ")}`);
-  return type;
-}
-
-/** Whether it fits is for the API to say. */
-const bodySchema = z.custom<Submissions[JobType]>(
-  (value) => z.record(z.string(), z.unknown()).safeParse(value).success,
-);
-
-function bodyOf(fields: readonly string[], json = "{}"): Submissions[JobType] {
-  const parsed = bodySchema.safeParse(jsonOf(json));
-  if (!parsed.success) throw new UsageError("--json: must be an object in JSON");
-  return { ...parsed.data, ...fieldsOf(fields) };
-}
-
-function fieldsOf(fields: readonly string[]): Record<string, string> {
-  const pairs = fields.map((field) => {
-    const at = field.indexOf("=");
-    if (at < 1) throw new UsageError(`${field}: must be <field>=<value>`);
-    return [field.slice(0, at), field.slice(at + 1)] as const;
-  });
-  return Object.fromEntries(pairs);
-}
-
-function jsonOf(text: string): unknown {
-  try {
-    return JSON.parse(text);
-  } catch {
-    return undefined;
+      return `${data.at}  ${data.status}  ${data.event}`;
+    case "progress":
+      return `${Math.round(data.progress * 100)} %`;
+    case "end":
+      return data.error === undefined ? data.status : `${data.status}: ${data.error}`;
   }
 }

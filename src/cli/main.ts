@@ -1,25 +1,28 @@
 #!/usr/bin/env node
-import { ApiError, createClient } from "../client/index.ts";
+import { createClient } from "../client/index.ts";
 import { loadClientConfig } from "../config.ts";
 import { readEnvFile } from "../envFile.ts";
-import { fail } from "../processes.ts";
-import { runCommand, USAGE, UsageError } from "./commands.ts";
+import { exitCodes } from "./exitCodes.ts";
+import { runProgram } from "./run.ts";
 
-/** The `c3-render` program: prints JSON; Ctrl-C ends a wait, not the job. */
-async function main(): Promise<void> {
-  readEnvFile();
-  const interrupted = new AbortController();
-  process.once("SIGINT", () => interrupted.abort());
-  const client = createClient(loadClientConfig(process.env));
-  const { output, ok } = await runCommand(client, process.argv.slice(2), interrupted.signal);
-  console.log(JSON.stringify(output, null, 2));
-  if (!ok) process.exitCode = 1;
+/** The `c3-render` program. Ctrl-C ends a wait, not the job; a second one ends it at once. */
+const interrupted = new AbortController();
+process.once("SIGINT", () => {
+  interrupted.abort();
+  process.once("SIGINT", () => process.exit(exitCodes.interrupted));
+});
+
+// Whoever reads it, such as `head`, may have had enough.
+for (const stream of [process.stdout, process.stderr]) {
+  stream.on("error", (error: NodeJS.ErrnoException) => {
+    if (error.code !== "EPIPE") throw error;
+    process.exit(process.exitCode ?? exitCodes.success);
+  });
 }
 
-main().catch((error) => {
-  if (error instanceof UsageError) fail(`${error.message}\n\n${USAGE}`);
-  if (error instanceof ApiError) fail(error.message);
-  // What `fetch` throws says only that it failed.
-  if (error instanceof TypeError && error.cause instanceof Error) fail(`${error.message}: ${error.cause.message}`);
-  fail(error);
+readEnvFile();
+process.exitCode = await runProgram(process.argv.slice(2), {
+  connect: () => createClient(loadClientConfig(process.env)),
+  terminal: process,
+  signal: interrupted.signal,
 });

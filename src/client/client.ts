@@ -1,6 +1,8 @@
 import { setTimeout as delay } from "node:timers/promises";
 import { z } from "zod";
+import { deliveriesSchema, redeliveredSchema } from "../api/openapi/schemas/deliveries.ts";
 import { errorSchema } from "../api/openapi/schemas/errors.ts";
+import { gpusSchema, poolsSchema } from "../api/openapi/schemas/gpus.ts";
 import {
   jobSchema,
   jobsSchema,
@@ -14,7 +16,8 @@ import type { JobType } from "../jobs/job.ts";
 import { isFinal, type RequestableState } from "../jobs/states.ts";
 import { timeLimit } from "../timeLimit.ts";
 import { ApiError } from "./errors.ts";
-import type { Job, JobFilter, JobPage, Result, Status, Submissions } from "./types.ts";
+import { eventsOf, type JobEvent } from "./events.ts";
+import type { Deliveries, Gpus, Job, JobFilter, JobPage, Pools, Result, Status, Submissions } from "./types.ts";
 
 export interface ClientOptions {
   /** Where the API is, such as `http://127.0.0.1:5000`. */
@@ -118,11 +121,69 @@ export function createClient({ baseUrl, apiKey, timeoutMs = TIMEOUT_MS }: Client
       return await mark(id, { status: "cancelled" }, options);
     },
 
-    /** Waits until a job has ended, however it did; for as long as `signal` lets it. */
-    async wait(id: string, { pollMs = POLL_MS, ...options }: CallOptions & { pollMs?: number } = {}): Promise<Job> {
+    /**
+     * What happens to a job, from its beginning until its end. A stream that breaks off, as it does when the API is restarted,
+     * is taken up where it was.
+     */
+    async *events(id: string, { signal }: CallOptions = {}): AsyncGenerator<JobEvent> {
+      const headers: Record<string, string> = { ...key, Accept: "text/event-stream" };
+      let isTakenUp = false;
+      for (;;) {
+        try {
+          const response = await fetch(`${origin}/jobs/${id}/events`, { headers, ...(signal && { signal }) });
+          if (response.status === 204) return;
+          if (!response.ok) throw refusal(response, await response.text());
+          isTakenUp = true;
+          for await (const event of eventsOf(response, signal)) {
+            if (event.event === "status") headers["Last-Event-ID"] = event.id;
+            yield event;
+            if (event.event === "end") return;
+          }
+        } catch (error) {
+          if (!isTakenUp || !isPassing(error)) throw error;
+        }
+        await delay(POLL_MS, undefined, { signal });
+      }
+    },
+
+    /** Every attempt to deliver a job's webhook. */
+    async deliveries(id: string, options?: CallOptions): Promise<Deliveries> {
+      return await call(deliveriesSchema, "GET", `/jobs/${id}/deliveries`, options);
+    },
+
+    /** Sends a job's webhook again. @returns what became of it */
+    async redeliver(id: string, options?: CallOptions): Promise<string> {
+      return (await call(redeliveredSchema, "POST", `/jobs/${id}/deliveries`, options)).message;
+    },
+
+    /** The pools: who waits, and how many instances there may be. For administrators. */
+    async pools(options?: CallOptions): Promise<Pools> {
+      return await call(poolsSchema, "GET", "/pools", options);
+    },
+
+    /** The instances: what they do, and what they cost. For administrators. */
+    async gpus(options?: CallOptions): Promise<Gpus> {
+      return await call(gpusSchema, "GET", "/gpus", options);
+    },
+
+    /**
+     * Waits until a job has ended, however it did; for as long as `signal` lets it.
+     * @param onStatus told of each status on the way
+     */
+    async wait(
+      id: string,
+      {
+        pollMs = POLL_MS,
+        onStatus,
+        ...options
+      }: CallOptions & { pollMs?: number; onStatus?: ((status: Status) => void) | undefined } = {},
+    ): Promise<Job> {
       for (;;) {
         const waitMs = await status(id, options).then(
-          (found) => (isFinal(found.status) ? undefined : pollMs),
+          (found) => {
+            onStatus?.(found);
+            return isFinal(found.status) ? undefined : pollMs;
+          },
           (error) => retryMs(error),
         );
         if (waitMs === undefined) return await job(id, options);
@@ -147,6 +208,11 @@ function jsonOf(text: string): unknown {
   } catch {
     return undefined;
   }
+}
+
+/** What the end of a connection is, and what is answered while the API starts. */
+function isPassing(error: unknown): boolean {
+  return error instanceof ApiError ? error.status >= 500 || error.status === 429 : error instanceof TypeError;
 }
 
 /** @throws whatever waiting does not help against */

@@ -1,4 +1,6 @@
 import type { z } from "zod";
+import type { deliveriesSchema } from "../api/openapi/schemas/deliveries.ts";
+import type { gpusSchema, poolsSchema } from "../api/openapi/schemas/gpus.ts";
 import type { jobSchema, jobsSchema, resultSchema, statusSchema } from "../api/openapi/schemas/jobs.ts";
 import type { analyzeSchema } from "../jobs/analyze.ts";
 import type { csmSchema } from "../jobs/csm.ts";
@@ -21,6 +23,9 @@ export type Status = z.output<typeof statusSchema>;
 export type Result = z.output<typeof resultSchema>;
 export type Job = z.output<typeof jobSchema>;
 export type JobPage = z.output<typeof jobsSchema>;
+export type Deliveries = z.output<typeof deliveriesSchema>;
+export type Pools = z.output<typeof poolsSchema>;
+export type Gpus = z.output<typeof gpusSchema>;
 
 /** Which jobs are listed. */
 export interface JobFilter {

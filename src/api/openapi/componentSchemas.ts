@@ -100,10 +100,19 @@ function keyOf({ type, enum: values, additionalProperties }: Schema): string {
 }
 
 function named(schema: Schema, names: ReadonlyMap<string, string>): Schema {
-  const name = isShared(schema) ? names.get(keyOf(schema)) : undefined;
+  if (!isShared(schema)) return schema;
+  const { description, ...shared } = schema;
+  const said = description === undefined ? {} : { description };
+  const nullable = Array.isArray(schema.type) && schema.type.includes("null");
+  const name = names.get(keyOf(nullable ? withoutNull(shared) : shared));
   if (name === undefined) return schema;
-  const { description } = schema;
-  return { $ref: `${PREFIX}${name}`, ...(description !== undefined && { description }) };
+  const reference = { $ref: `${PREFIX}${name}` };
+  return nullable ? { anyOf: [reference, { type: "null" }], ...said } : { ...reference, ...said };
+}
+
+function withoutNull({ type, enum: values, ...schema }: Schema): Schema {
+  const [only] = (Array.isArray(type) ? type : [type]).filter((one) => one !== "null");
+  return { ...schema, ...(only && { type: only }), ...(values && { enum: values.filter((value) => value !== null) }) };
 }
 
 /** `null` as one more type, not as a schema of its own; beside a reference or an enumeration there is no other way. */
