@@ -2,6 +2,7 @@ import assert from "node:assert/strict";
 import { request } from "node:http";
 import { connect } from "node:net";
 import { Readable } from "node:stream";
+import { setTimeout as sleep } from "node:timers/promises";
 import fc from "fast-check";
 import { KEY, startTestApi, type TestApi } from "./support.ts";
 
@@ -206,6 +207,32 @@ describe("a request that cannot be answered", () => {
     assert.equal(status, 413);
     assert.ok(sent < 10_000_000, `${sent} bytes were taken`);
   });
+
+  for (const [path, key, status] of [
+    ["/csm", KEY, 413],
+    ["/csm", "wrong", 401],
+    ["/nothing", KEY, 404],
+  ] as const) {
+    it(`answers ${status} to who still sends, and reads the answer only then: POST ${path}`, async () => {
+      const bytes = 1_000_000;
+      const socket = connect(Number(new URL(api.url).port), "127.0.0.1");
+      const lines = [
+        `POST ${path} HTTP/1.1`,
+        "Host: localhost",
+        `X-C3-RENDER-KEY: ${key}`,
+        "Content-Type: application/json",
+        `Content-Length: ${bytes}`,
+        "Connection: close",
+      ];
+      socket.write(`${lines.join("\r\n")}\r\n\r\n`);
+      socket.write("a".repeat(bytes / 2));
+      // Longer than Node's adapter waits before it cuts the connection.
+      await sleep(1200);
+      socket.end("a".repeat(bytes / 2));
+      const answer = Buffer.concat(await socket.toArray()).toString();
+      assert.match(answer, new RegExp(`^HTTP/1.1 ${status} `));
+    });
+  }
 
   it("answers 400 to a Host that is none", async () => {
     const answer = await rawRequest(api.url, "GET /healthz HTTP/1.1\r\nHost: a b\r\nConnection: close\r\n\r\n");

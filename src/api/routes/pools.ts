@@ -91,8 +91,7 @@ export function poolRoutes({ client, store, config, log }: ApiDeps, readPool: Re
       const { paused } = overrides;
       const isTold = await tell(type, { ...limits, ...(paused !== undefined && { paused }) });
       const pool = await documentAfter(type, overrides);
-      const changed = { ...pool, limits, paused: paused ?? false };
-      return isTold ? c.json(changed) : c.json({ ...changed, pending: true }, 202);
+      return c.json({ ...pool, limits, paused: paused ?? false, ...(!isTold && { pending: true }) });
     });
 
   /** The change is made: that the pool cannot be looked at is no failure of it. */

@@ -89,10 +89,7 @@ export const gpuOperations: Operation[] = [
       schema: "Resize",
       examples: { limits: { min: 1, max: 4 }, pause: { paused: true }, "go on": { paused: false } },
     },
-    answers: {
-      200: { description: "The pool, as it is going to be", schema: "Pool", example: pool },
-      202: { description: "It is set, and the pool learns of it within a minute", schema: "Pool" },
-    },
+    answers: { 200: { description: "The pool, as it is going to be", schema: "Pool", example: pool } },
     refusals: [forAdmins, forBodies, forStores, forChanges, forPools],
   },
 ];
