@@ -143,7 +143,7 @@ function factsOf(id, job) {
 
 /** @param {Job} job */
 function stateOf(job) {
-  const state = job.type === "lipsync" ? job.state : job.status;
+  const state = job.state ?? job.status;
   const { stage, progress, position, eta_seconds: eta, waiting_for: reason } = job;
   const parts = [
     plain(state),
