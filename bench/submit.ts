@@ -21,11 +21,19 @@ const PATIENCE_MS = 60_000;
 const PAUSE_MS = 200;
 const ANSWER_MS = 30_000;
 const LONGEST_QUOTE = 200;
+const refused = z.object({ error: z.string(), code: z.string() });
 const submitted = z.object({ id: z.string() });
 
 /** Submits jobs of speech. What is refused for now is said and tried again, with the same idempotency key. */
 export function createSubmit(apiUrl: string, { say, patienceMs = PATIENCE_MS, pauseMs = PAUSE_MS }: Options) {
   const refusals = new Map<string, number>();
+  /** What ended the benchmark: nothing is tried again then. */
+  let over: BenchError | undefined;
+
+  function giveUp(sentence: string): never {
+    over = new BenchError(sentence);
+    throw over;
+  }
 
   function note(refusal: string): void {
     const count = (refusals.get(refusal) ?? 0) + 1;
@@ -47,10 +55,11 @@ export function createSubmit(apiUrl: string, { say, patienceMs = PATIENCE_MS, pa
       for (;;) {
         const { id, refusal, passes, waitMs } = await post(`${apiUrl}/csm`, body, key);
         if (id !== undefined) return id;
-        if (!passes) throw new BenchError(`A submission was ${refusal}.`);
+        if (over !== undefined) throw over;
+        if (!passes) giveUp(`A submission was ${refusal}.`);
         const pause = Math.max(pauseMs, waitMs);
         if (performance.now() + pause > until) {
-          throw new BenchError(`A submission was not taken within ${patienceMs / 1000} s: at last it was ${refusal}.`);
+          giveUp(`A submission was not taken within ${patienceMs / 1000} s: at last it was ${refusal}.`);
         }
         note(refusal);
         await delay(pause);
@@ -76,7 +85,7 @@ async function post(url: string, body: object, key: string): Promise<Answer> {
       signal: timeLimit(ANSWER_MS),
     });
     const text = await response.text();
-    const refusal = `answered with ${response.status} ${text.slice(0, LONGEST_QUOTE)}`;
+    const refusal = `answered with ${response.status} ${wordsOf(text)}`;
     const waitMs = Number(response.headers.get("Retry-After") ?? 0) * 1000 || 0;
     if (response.status !== 200) return { refusal, passes: response.status === 429 || response.status >= 500, waitMs };
     const parsed = submitted.safeParse(jsonOf(text));
@@ -86,6 +95,12 @@ async function post(url: string, body: object, key: string): Promise<Answer> {
     const reason = cause instanceof Error ? cause.message : String(cause);
     return { refusal: `not answered (${reason})`, passes: true, waitMs: 0 };
   }
+}
+
+/** What an answer says, without what is another one each time. */
+function wordsOf(text: string): string {
+  const { data } = refused.safeParse(jsonOf(text));
+  return data === undefined ? text.slice(0, LONGEST_QUOTE) : `${data.code} (${data.error})`;
 }
 
 function jsonOf(text: string): unknown {

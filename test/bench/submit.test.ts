@@ -37,7 +37,10 @@ describe("the benchmarks, where an answer is not what they hope for", () => {
 
   it("go on after what passes, with the same key, and say once what came", async () => {
     const id = randomUUID();
-    const busy = respond(503, '{"code":"queue_full"}', { "Retry-After": "0" });
+    const busy: Answer = (request, response) => {
+      const body = JSON.stringify({ error: "Too many", code: "queue_full", request_id: randomUUID() });
+      respond(503, body, { "Retry-After": "0" })(request, response);
+    };
     const gone: Answer = (request) => request.socket.destroy();
     const page = respond(502, "<h1>Bad Gateway</h1>");
     const { result, said, keys, refused } = await submitTo(
@@ -50,7 +53,7 @@ describe("the benchmarks, where an answer is not what they hope for", () => {
     assert.equal(result, id);
     assert.deepEqual([refused, new Set(keys).size, keys.length], [4, 1, 5]);
     assert.equal(said.length, 3);
-    assert.match(said[0] ?? "", /a submission was answered with 503 \{"code":"queue_full"\}: it is tried again/);
+    assert.match(said[0] ?? "", /a submission was answered with 503 queue_full \(Too many\): it is tried again/);
     assert.match(said.join("\n"), /not answered \(.+\)[\s\S]*502 <h1>/);
   });
 
