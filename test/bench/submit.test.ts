@@ -16,7 +16,7 @@ const respond =
 
 describe("the benchmarks, where an answer is not what they hope for", () => {
   /** Submits a job to a server that gives these answers, the last one again and again. */
-  async function submitTo(...answers: Answer[]) {
+  async function submitTo(patienceMs: number, ...answers: Answer[]) {
     const keys: unknown[] = [];
     const server = createServer((request, response) => {
       keys.push(request.headers["idempotency-key"]);
@@ -25,7 +25,7 @@ describe("the benchmarks, where an answer is not what they hope for", () => {
     await once(server, "listening");
     const said: string[] = [];
     const url = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
-    const submissions = createSubmit(url, { say: (line) => said.push(line), patienceMs: 300, pauseMs: 1 });
+    const submissions = createSubmit(url, { say: (line) => said.push(line), patienceMs, pauseMs: 1 });
     try {
       const result = await submissions.submit({ text: "Hello." }).catch((error: unknown) => error);
       return { result, said, keys, refused: submissions.refused() };
@@ -72,14 +72,15 @@ describe("the benchmarks, where an answer is not what they hope for", () => {
     ["nothing but 500", respond(500, "oh"), /^A submission was not taken within 0\.3 s: .* 500 oh\.$/],
   ] as const) {
     it(`end with a sentence at ${name}`, async () => {
-      const { result } = await submitTo(answer);
+      const { result } = await submitTo(300, answer);
       assert.ok(result instanceof BenchError);
       assert.match(result.message, sentence);
     });
   }
 
   it("do not wait for ever for a webhook, and know which jobs did not succeed", async () => {
-    const receiver = await startReceiver(50);
+    const receiver = await startReceiver();
+    const impatient = await startReceiver(1);
     try {
       const tell = (body: string) => fetch(receiver.url, { method: "POST", body });
       const id = randomUUID();
@@ -88,9 +89,10 @@ describe("the benchmarks, where an answer is not what they hope for", () => {
       assert.equal((await tell(JSON.stringify({ id, status: "failed", error: "why" }))).status, 200);
       assert.equal(typeof (await arrival), "number");
       assert.deepEqual([...receiver.failures()], [["failed: why", 1]]);
-      await assert.rejects(receiver.untilReceived(randomUUID()), BenchError);
+      await assert.rejects(impatient.untilReceived(id), BenchError);
     } finally {
       await receiver.close();
+      await impatient.close();
     }
   });
 
