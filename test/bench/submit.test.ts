@@ -44,6 +44,7 @@ describe("the benchmarks, where an answer is not what they hope for", () => {
     const gone: Answer = (request) => request.socket.destroy();
     const page = respond(502, "<h1>Bad Gateway</h1>");
     const { result, said, keys, refused } = await submitTo(
+      30_000,
       busy,
       busy,
       gone,
