@@ -179,6 +179,7 @@ function toConfig(env: Environment): Config {
     },
     embedded: {
       dataDir: env.C3_RENDER_DATA_DIR,
+      stopTimeoutMs: env.STOP_TIMEOUT * SECOND,
       temporalCliPath: env.TEMPORAL_CLI_PATH,
       temporalPort: env.TEMPORAL_PORT,
       temporalUiPort: env.TEMPORAL_UI_PORT,

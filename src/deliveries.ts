@@ -39,12 +39,13 @@ export function deliveryOptions({ jobId, ending }: WebhookRequest) {
 /**
  * Sends a webhook once more; one that is still on its way is tried at once, and a delivery that succeeds in
  * this very moment is made again.
+ * @param replayId the same for a call that is repeated because it was not answered
  */
 export async function redeliver(
   { client, config }: { client: Client; config: { webhook: WebhookConfig } },
   { request }: WebhookLedger,
+  replayId: string = randomUUID(),
 ): Promise<void> {
-  const replayId = randomUUID();
   await client.workflow.signalWithStart<typeof deliverWebhook, [{ replayId: string }]>("deliverWebhook", {
     ...deliveryOptions(request),
     workflowIdReusePolicy: "ALLOW_DUPLICATE",
@@ -55,9 +56,9 @@ export async function redeliver(
 }
 
 /** Tries a delivery at once that is on its way and has no ledger yet. @returns false when there is none */
-export async function hurryDelivery(client: Client, jobId: string): Promise<boolean> {
+export async function hurryDelivery(client: Client, jobId: string, replayId: string): Promise<boolean> {
   try {
-    await client.workflow.getHandle(ids.webhook(jobId)).signal(deliverAgain, { replayId: randomUUID() });
+    await client.workflow.getHandle(ids.webhook(jobId)).signal(deliverAgain, { replayId });
     return true;
   } catch (error) {
     if (error instanceof WorkflowNotFoundError) return false;

@@ -1,6 +1,7 @@
 import { inspect } from "node:util";
 import { type Config, ConfigError, ignoredVariables } from "./config.ts";
 import type { Logger } from "./log.ts";
+import { watchStopSignals } from "./stopSignals.ts";
 
 /** What the processes `npm run api` and `npm run worker` have in common. */
 
@@ -28,24 +29,22 @@ export function warnOfIgnored(env: NodeJS.ProcessEnv, log: Logger): void {
   if (names.length > 0) log.warn({ names }, "these variables are ignored: there is no Redis and no polling any more");
 }
 
-/** Ctrl-C, the end of a service, a terminal that is closed. */
-const endSignals = ["SIGINT", "SIGTERM", "SIGHUP"] as const;
+/** Longer than any process lives; what matters is that it is there. */
+const KEEP_ALIVE_MS = 2 ** 30;
 
 /**
- * Runs `stop` at the first signal to end, and `hurry` at the second one.
+ * Runs `stop` at the first request to stop, and `leave` at the second one. The process lives until then, whatever else it does:
+ * neither a listener for signals nor a detached child keeps it alive.
  * @returns a promise that ends when `stop` has
  */
 export function stopOnSignal(
   stop: (signal: NodeJS.Signals) => Promise<void>,
-  hurry: () => void = () => process.exit(1),
+  leave: () => void = () => process.exit(1),
 ): Promise<void> {
-  return new Promise((resolve, reject) => {
-    const begin = (signal: NodeJS.Signals) => {
-      for (const end of endSignals) process.off(end, begin).once(end, hurry);
-      stop(signal).then(resolve, reject);
-    };
-    for (const end of endSignals) process.on(end, begin);
-  });
+  const alive = setInterval(() => {}, KEEP_ALIVE_MS);
+  return new Promise<void>((resolve, reject) => {
+    watchStopSignals({ stop: (signal) => void stop(signal).then(resolve, reject), leave });
+  }).finally(() => clearInterval(alive));
 }
 
 /** Says why a process cannot go on, and ends it. A configuration's problems need no stack trace. */

@@ -1,10 +1,10 @@
 import { cancellationSignal, log } from "@temporalio/activity";
-import { type SafeFetch, UnsafeUrl } from "../clients/safeFetch.ts";
+import { type PostAnswer, UnsafeUrl } from "../clients/safeFetch.ts";
 import { readLedger, writeLedger } from "../deliveries.ts";
-import type { JobResult } from "../jobs/job.ts";
+import { endedDocument, linkOptions } from "../endedJob.ts";
 import type { WebhookAttempt, WebhookRequest } from "../jobs/webhook.ts";
 import { withoutQuery } from "../log.ts";
-import { ObjectNotFound, type ObjectStore } from "../storage/objectStore.ts";
+import { ObjectNotFound } from "../storage/objectStore.ts";
 import type { ActivityDeps } from "./deps.ts";
 import { createReceivers } from "./receivers.ts";
 import { retryAfterMs } from "./retryAfter.ts";
@@ -25,8 +25,6 @@ interface AttemptRequest extends WebhookRequest {
 
 type Outcome = Omit<WebhookAttempt, "at" | "ms">;
 
-/** A link in a webhook opens for as long as one from `/result`. */
-const LINK_SECONDS = 7 * 24 * 3600;
 const GONE = 410;
 /** An attempt that was put off that often because nobody is answered counts as a failed one. */
 const MAX_POSTPONED = 3;
@@ -78,7 +76,7 @@ export function createAttemptWebhook({
   };
 
   async function call(request: WebhookRequest, at: Date, signal: AbortSignal): Promise<Outcome> {
-    const content = await bodyOf(request, store);
+    const content = await bodyOf(request);
     if (content === undefined) return { delivered: false, permanent: true, error: "the result was removed" };
     const body = JSON.stringify(content);
     const headers = {
@@ -94,12 +92,24 @@ export function createAttemptWebhook({
     }
   }
 
-  function outcomeOf({ status: statusCode, headers }: Awaited<ReturnType<SafeFetch["post"]>>): Outcome {
+  /** What `GET /result` answers; undefined when the result is not there any more. */
+  async function bodyOf({ jobId: id, ending: { state, error }, result, metadata }: WebhookRequest) {
+    const job = { id, state, error, files: result?.files ?? [], outputPath: result?.outputPath, metadata };
+    try {
+      return await endedDocument(store, job, (file) => store.link(file.key, linkOptions(file)));
+    } catch (gone) {
+      if (gone instanceof ObjectNotFound) return undefined;
+      throw gone;
+    }
+  }
+
+  function outcomeOf({ status: statusCode, headers, location }: PostAnswer): Outcome {
     if (statusCode >= 200 && statusCode < 300) return { delivered: true, statusCode };
     const retryMs = retryAfterMs(headers.get("retry-after"), Date.now());
     return {
       delivered: false,
       statusCode,
+      ...(location !== undefined && { location, error: `it redirects to ${location}, which is not followed` }),
       ...(statusCode === GONE && { permanent: true }),
       ...(retryMs !== undefined && { retryAfterMs: Math.min(retryMs, webhook.maxRetryAfterMs) }),
     };
@@ -119,28 +129,4 @@ export function createAttemptWebhook({
 /** Longer with every time that an attempt is put off, and never the same for all who wait. */
 function spread(retryMs: number, postponed: number): number {
   return Math.round(retryMs * 2 ** Math.min(postponed, MAX_DOUBLINGS) * (1 + Math.random()));
-}
-
-/** The body that clients of the original know, with what applies; undefined when the result is not there any more. */
-async function bodyOf({ jobId, ending, result, metadata }: WebhookRequest, store: ObjectStore) {
-  try {
-    return {
-      id: jobId,
-      status: ending.state,
-      ...(result === undefined ? { error: ending.error } : await resultOf(result, store)),
-      ...(metadata && { metadata }),
-    };
-  } catch (error) {
-    if (error instanceof ObjectNotFound) return undefined;
-    throw error;
-  }
-}
-
-async function resultOf({ files: [file], outputPath }: JobResult, store: ObjectStore) {
-  if (file === undefined) return { output_path: outputPath };
-  if (file.mimeType.startsWith("text/plain")) {
-    const { body } = await store.get(file.key);
-    return { text: Buffer.concat(await body.toArray()).toString() };
-  }
-  return { result_url: await store.link(file.key, { expiresInSeconds: LINK_SECONDS }) };
 }

@@ -5,7 +5,7 @@ import { temporalCall } from "./temporalCall.ts";
 
 const QUEUED = "WorkflowType = 'renderJob' AND ExecutionStatus = 'Running' AND JobState = 'queued'";
 const COUNTED_FOR_MS = 1000;
-const ANSWER_WITHIN_MS = 1000;
+const ANSWER_WITHIN_MS = 2000;
 const RETRY_AFTER_SECONDS = 30;
 /** Tenants whose counts are remembered. */
 const MAX_TALLIES = 10_000;
@@ -17,6 +17,8 @@ interface Tally {
   /** Admitted here since that count began. */
   admitted: number;
   countedAt: number;
+  /** Why the last count failed: then nobody knows how many wait. */
+  trouble?: unknown;
   counting?: Promise<void> | undefined;
 }
 
@@ -24,7 +26,9 @@ interface Tally {
  * Refuses jobs while too many wait. Temporal is asked at most once a second per tenant, however many jobs
  * arrive; in between, what this process admits is added. The limits are therefore not exact: processes side by side
  * do not see what the others admitted within the last second, nor what Temporal has not listed yet.
- * @returns a function that admits one more job of a caller, or throws HttpError 429 or 503
+ * While Temporal does not count, no job is admitted: it would hardly take one either, and so much as is refused here
+ * was surely not started.
+ * @returns a function that admits one more job of a caller, or throws HttpError 429 or 503, or what Temporal's trouble is
  */
 export function createAdmission({ client, config, log }: Pick<ApiDeps, "client" | "config" | "log">) {
   const { maxQueued, maxQueuedPerTenant } = config.api;
@@ -38,6 +42,7 @@ export function createAdmission({ client, config, log }: Pick<ApiDeps, "client" 
       tally.counting ??= recount(query, tally);
       await tally.counting;
     }
+    if (tally.trouble !== undefined) throw tally.trouble;
     return tally;
   }
 
@@ -47,9 +52,10 @@ export function createAdmission({ client, config, log }: Pick<ApiDeps, "client" 
       const { count } = await temporalCall(client, () => client.workflow.count(query), ANSWER_WITHIN_MS);
       tally.queued = count;
       tally.admitted -= included;
+      tally.trouble = undefined;
     } catch (error) {
-      // Whether Temporal takes the job is seen when it is handed over.
       log.warn({ err: error }, "waiting jobs cannot be counted");
+      tally.trouble = error;
     }
     tally.countedAt = performance.now();
     tally.counting = undefined;

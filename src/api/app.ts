@@ -4,11 +4,14 @@ import { requestId } from "hono/request-id";
 import { secureHeaders } from "hono/secure-headers";
 import type { ApiDeps, ApiEnv } from "./context.ts";
 import { errorResponse, HttpError } from "./errors.ts";
+import { createJobReader } from "./jobReader.ts";
 import { createWatchJob } from "./jobWatch.ts";
+import { BASE_PATHS } from "./links.ts";
 import { accessLog } from "./middleware/accessLog.ts";
 import { authenticate } from "./middleware/authentication.ts";
 import { crossOrigin } from "./middleware/crossOrigin.ts";
 import { limitReads } from "./middleware/rateLimit.ts";
+import { unreadBody } from "./middleware/unreadBody.ts";
 import { createReadPool, createReadProvider } from "./poolStatus.ts";
 import { codecRoutes } from "./routes/codec.ts";
 import { dashboardRoutes } from "./routes/dashboard.ts";
@@ -22,15 +25,15 @@ import { operationsRoutes } from "./routes/operations.ts";
 import { poolRoutes } from "./routes/pools.ts";
 import { resultRoutes } from "./routes/result.ts";
 import { submissionRoutes } from "./routes/submissions.ts";
-
-/** Every route is served under each of them. */
-const BASE_PATHS = ["/", "/api/v0"];
+import { reportingStore } from "./storeErrors.ts";
 
 /** The HTTP API, built and not listening. */
-export function createApp(deps: ApiDeps): Hono<ApiEnv> {
+export function createApp(given: ApiDeps): Hono<ApiEnv> {
+  const deps = { ...given, store: reportingStore(given.store) };
   const { log, metrics } = deps;
   const readPool = createReadPool(deps);
-  const watchJob = createWatchJob(deps);
+  const jobs = createJobReader(deps);
+  const watchJob = createWatchJob(deps, jobs.readNow);
   // Under a base path, `/` ends with a slash, too.
   const app = new Hono<ApiEnv>({ strict: false });
   const mount = (routes: Hono<ApiEnv>) => {
@@ -44,6 +47,7 @@ export function createApp(deps: ApiDeps): Hono<ApiEnv> {
 
   app.use(requestId());
   app.use(accessLog(log, metrics));
+  app.use(unreadBody());
   // A handler may set its own: a file is meant to be embedded in other sites.
   app.use(secureHeaders({ contentSecurityPolicy: { defaultSrc: ["'none'"] }, overwrite: false }));
   app.use(crossOrigin(deps.config));
@@ -64,14 +68,14 @@ export function createApp(deps: ApiDeps): Hono<ApiEnv> {
 
   // Whatever is mounted from here on needs a key.
   app.use(authenticate(deps));
-  mount(submissionRoutes(deps, watchJob));
+  mount(submissionRoutes(deps, jobs, watchJob));
 
   // Submissions have a limit of their own, and were answered above.
   app.use(limitReads(deps));
-  mount(jobRoutes(deps, readPool));
-  mount(eventRoutes(deps, watchJob));
-  mount(resultRoutes(deps));
-  mount(deliveryRoutes(deps));
+  mount(jobRoutes(deps, jobs, readPool));
+  mount(eventRoutes(deps, jobs, watchJob));
+  mount(resultRoutes(deps, jobs));
+  mount(deliveryRoutes(deps, jobs));
   mount(gpuRoutes(deps));
   mount(poolRoutes(deps, readPool));
   if (deps.config.temporal.payloadKeys.length > 0) mount(codecRoutes(deps));

@@ -1,6 +1,8 @@
 import type { Context } from "hono";
 import type { z } from "zod";
+import { decoded, encodingsOf } from "./contentEncoding.ts";
 import { type FieldErrors, HttpError, invalidBody, invalidQuery } from "./errors.ts";
+import { parseJson } from "./json.ts";
 
 const jsonType = /^application\/(?:[\w.-]+\+)?json\s*(?:;|$)/i;
 /** A body of a megabyte can be wrong in a hundred thousand places; nobody reads so many. */
@@ -8,15 +10,15 @@ const MAX_REPORTED_FIELDS = 20;
 
 /**
  * The JSON body of a request, as `schema` makes it.
- * @throws HttpError 415 for anything but JSON, 413 beyond `maxBytes`, 400 for malformed JSON and for a body
- * that does not fit the schema
+ * @throws HttpError 415 for anything but JSON in an encoding that is known, 413 beyond `maxBytes`, 400 for malformed JSON,
+ * for what is not UTF-8, and for a body that does not fit the schema
  */
 export async function readBody<T extends z.ZodType>(c: Context, schema: T, maxBytes: number): Promise<z.output<T>> {
   const contentType = c.req.header("Content-Type") ?? "";
   if (!jsonType.test(contentType)) {
     throw new HttpError(415, "unsupported_media_type", "Content-Type must be application/json");
   }
-  const parsed = schema.safeParse(parseJson(await readText(c, maxBytes)), { error: sentence });
+  const parsed = schema.safeParse(jsonOf(await readText(c, maxBytes)), { error: sentence });
   if (!parsed.success) throw invalidBody(fieldErrors(parsed.error));
   return parsed.data;
 }
@@ -36,7 +38,9 @@ export async function readOptionalBody<T extends z.ZodType>(
  * @throws HttpError 400
  */
 export function readQuery<T extends z.ZodType>(c: Context, schema: T): z.output<T> {
-  const parsed = schema.safeParse(c.req.query(), { error: sentence });
+  // A form sends its empty fields, too.
+  const given = Object.fromEntries(Object.entries(c.req.query()).filter(([, value]) => value !== ""));
+  const parsed = schema.safeParse(given, { error: sentence });
   if (!parsed.success) throw invalidQuery(fieldErrors(parsed.error));
   return parsed.data;
 }
@@ -45,16 +49,31 @@ export function readQuery<T extends z.ZodType>(c: Context, schema: T): z.output<
 async function readText(c: Context, maxBytes: number): Promise<string> {
   const tooLarge = new HttpError(413, "body_too_large", `The body is larger than ${maxBytes} bytes`);
   if (Number(c.req.header("Content-Length") ?? 0) > maxBytes) throw tooLarge;
-  const decoder = new TextDecoder();
-  let text = "";
+  const encodings = encodingsOf(c.req.header("Content-Encoding"));
+  const parts: Uint8Array[] = [];
   let bytes = 0;
   const reader = c.req.raw.body?.getReader();
-  for (;;) {
-    const part = await reader?.read().catch(brokenOff);
-    if (part?.value === undefined) return text + decoder.decode();
-    bytes += part.value.byteLength;
-    if (bytes > maxBytes) throw tooLarge;
-    text += decoder.decode(part.value, { stream: true });
+  try {
+    for (;;) {
+      const part = await reader?.read().catch(brokenOff);
+      if (part?.value === undefined) break;
+      bytes += part.value.byteLength;
+      if (bytes > maxBytes) throw tooLarge;
+      parts.push(part.value);
+    }
+  } finally {
+    // The rest is taken before the answer goes out.
+    reader?.releaseLock();
+  }
+  return utf8(await decoded(Buffer.concat(parts), encodings, { maxBytes, tooLarge }));
+}
+
+/** Without the mark of the byte order that some programs put first. */
+function utf8(bytes: Uint8Array): string {
+  try {
+    return new TextDecoder("utf-8", { fatal: true }).decode(bytes);
+  } catch (cause) {
+    throw new HttpError(400, "body_not_utf8", "The body is not UTF-8", { cause });
   }
 }
 
@@ -62,11 +81,12 @@ function brokenOff(cause: unknown): never {
   throw new HttpError(400, "body_incomplete", "The body broke off", { cause });
 }
 
-function parseJson(text: string): unknown {
+function jsonOf(text: string): unknown {
   try {
-    return JSON.parse(text);
+    return parseJson(text);
   } catch (error) {
-    if (!(error instanceof SyntaxError)) throw error;
+    // The latter when it is nested so deep that the stack ends.
+    if (!(error instanceof SyntaxError || error instanceof RangeError)) throw error;
     throw new HttpError(400, "malformed_json", "The body is not valid JSON");
   }
 }

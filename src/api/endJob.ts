@@ -7,8 +7,8 @@ import { ids } from "../workflows/names.ts";
 import type { removeJob } from "../workflows/removeJob.ts";
 import type { ApiDeps, Caller } from "./context.ts";
 import { HttpError } from "./errors.ts";
-import { readJob } from "./readJob.ts";
-import { temporalCall } from "./temporalCall.ts";
+import type { JobReader } from "./jobReader.ts";
+import { outcomeUnknown, settled } from "./settled.ts";
 
 const SHOWN_WITHIN_MS = 2000;
 const LOOK_EVERY_MS = 50;
@@ -19,22 +19,23 @@ export type EndOutcome = { kind: "marked" | "already"; state: JobState } | { kin
 /**
  * Asks a job to end and waits up to two seconds until it shows how it did; with `removeData`, until there is
  * no such job any more.
- * @throws HttpError 404
+ * @throws HttpError 404; 503 when it is not known whether the job was told
  */
 export async function endJob(
-  deps: Pick<ApiDeps, "client" | "store">,
+  { client, log }: Pick<ApiDeps, "client" | "log">,
+  jobs: JobReader,
   id: string,
   caller: Caller,
   request: EndRequest,
 ): Promise<EndOutcome> {
-  const { client } = deps;
-  const before = (await readJob(deps, id, caller)).view.state;
+  const before = (await jobs.readNow(id, caller)).view.state;
   const { removeData = false } = request;
   if (isFinal(before) && !removeData) return { kind: "already", state: before };
   // First, so that nothing is left when this process dies in between.
   if (removeData) await startRemoval(client, id);
   try {
-    await temporalCall(client, () => client.workflow.getHandle(ids.job(id)).signal(endJobSignal, request));
+    const signal = () => client.workflow.getHandle(ids.job(id)).signal(endJobSignal, request);
+    await settled(client, signal, outcomeUnknown(`the job ${id} will be ${request.state}`, { job_id: id }));
   } catch (error) {
     // It ended in the meantime.
     if (!(error instanceof WorkflowNotFoundError)) throw error;
@@ -42,6 +43,7 @@ export async function endJob(
   const deadline = performance.now() + SHOWN_WITHIN_MS;
   do {
     const state = await stateNow();
+    if (state === undefined) break;
     if (state === "removed")
       return isFinal(before) ? { kind: "already", state: before } : { kind: "marked", state: request.state };
     if (isFinal(state) && !removeData) return { kind: state === request.state ? "marked" : "already", state };
@@ -49,12 +51,14 @@ export async function endJob(
   } while (performance.now() < deadline);
   return { kind: "pending" };
 
-  async function stateNow(): Promise<JobState | "removed"> {
+  /** The job was told: that it cannot be looked at now is no failure of what was asked for. */
+  async function stateNow(): Promise<JobState | "removed" | undefined> {
     try {
-      return (await readJob(deps, id, caller)).view.state;
+      return (await jobs.readNow(id, caller)).view.state;
     } catch (error) {
       if (removeData && error instanceof HttpError && error.status === 404) return "removed";
-      throw error;
+      log.warn({ err: error, jobId: id }, "the job was asked to end, and cannot be looked at");
+      return undefined;
     }
   }
 }
@@ -69,5 +73,5 @@ async function startRemoval(client: Client, id: string): Promise<void> {
       args: [{ jobId: id }],
       staticSummary: "remove a job's files, record and workflows once it has ended",
     });
-  await temporalCall(client, start);
+  await settled(client, start, outcomeUnknown(`the job ${id} will be removed`, { job_id: id }));
 }

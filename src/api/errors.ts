@@ -1,9 +1,11 @@
-import { isGrpcServiceError, WorkflowNotFoundError } from "@temporalio/client";
+import { WorkflowNotFoundError } from "@temporalio/client";
 import type { Context } from "hono";
 import type { ContentfulStatusCode } from "hono/utils/http-status";
 import type { Logger } from "../log.ts";
 import { ObjectNotFound } from "../storage/objectStore.ts";
 import type { ApiEnv } from "./context.ts";
+import { StoreUnavailable } from "./storeErrors.ts";
+import { temporalTrouble } from "./temporalErrors.ts";
 
 /** Bad fields of a body, each with a sentence. */
 export type FieldErrors = Record<string, string>;
@@ -35,8 +37,6 @@ export class HttpError extends Error {
 }
 
 const RETRY_AFTER_SECONDS = 5;
-/** gRPC's code for a request that will be refused however often it is sent. */
-const GRPC_INVALID_ARGUMENT = 3;
 
 export const jobNotFound = () => new HttpError(404, "job_not_found", "Job not found");
 export const invalidBody = (errors: FieldErrors) => invalid("body", errors);
@@ -46,23 +46,29 @@ const invalid = (part: "body" | "query", errors: FieldErrors) => {
   const message = first === undefined ? `The ${part} is not valid` : `${first[0]}: ${first[1]}`;
   return new HttpError(400, `invalid_${part}`, message, { body: { errors } });
 };
-export const unavailable = (code: string, message: string, body: Record<string, unknown> = {}) =>
-  new HttpError(503, code, message, { headers: { "Retry-After": String(RETRY_AFTER_SECONDS) }, body });
+
+/** 503: it may be different after a while. */
+export function unavailable(
+  code: string,
+  message: string,
+  { retryAfterSeconds = RETRY_AFTER_SECONDS, ...details }: Omit<ErrorDetails, "headers"> & UnavailableFor = {},
+): HttpError {
+  return new HttpError(503, code, message, { ...details, headers: { "Retry-After": String(retryAfterSeconds) } });
+}
+
+interface UnavailableFor {
+  retryAfterSeconds?: number;
+}
 
 /** The one place that says what a caller is told of an error; nothing internal gets out. */
 function toHttpError(error: unknown): HttpError {
   if (error instanceof HttpError) return error;
   if (error instanceof WorkflowNotFoundError) return jobNotFound();
   if (error instanceof ObjectNotFound) return new HttpError(404, "file_not_found", "File not found");
-  if (isTemporalTrouble(error)) return unavailable("temporal_unavailable", "The job service cannot be reached");
+  if (error instanceof StoreUnavailable) return unavailable("storage_unavailable", "The object store does not answer");
+  const trouble = temporalTrouble(error);
+  if (trouble !== undefined) return unavailable(trouble.code, trouble.message, trouble);
   return new HttpError(500, "internal_error", "Internal server error");
-}
-
-function isTemporalTrouble(error: unknown): boolean {
-  for (let cause = error; cause instanceof Error; cause = cause.cause) {
-    if (isGrpcServiceError(cause)) return cause.code !== GRPC_INVALID_ARGUMENT;
-  }
-  return false;
 }
 
 /** Answers with the error envelope, and logs what is our own fault. */

@@ -2,9 +2,11 @@ import { createHash } from "node:crypto";
 import type { Context } from "hono";
 import { v5 as uuidOf } from "uuid";
 import type { JobSpec } from "../jobs/job.ts";
-import type { ApiDeps, Caller } from "./context.ts";
+import type { Caller } from "./context.ts";
 import { HttpError } from "./errors.ts";
-import { type JobReading, readJob } from "./readJob.ts";
+import type { JobReader } from "./jobReader.ts";
+import type { JobReading } from "./readJob.ts";
+import { startUnknown } from "./submitJob.ts";
 
 /**
  * Submissions under an `Idempotency-Key`: the job's id is made from tenant and key, so that Temporal itself
@@ -46,7 +48,7 @@ export function idempotentJob(c: Context, { tenant }: Caller, asked: unknown): I
  * @throws HttpError 422 when something else was asked for under the same key, 409 while that job is being removed
  */
 export async function submitOnce(
-  deps: Pick<ApiDeps, "client" | "store">,
+  jobs: JobReader,
   { id, fingerprint }: JobSpec,
   caller: Caller,
   start: () => Promise<boolean>,
@@ -54,7 +56,9 @@ export async function submitOnce(
   let earlier = await find();
   if (earlier === undefined) {
     if (await start()) return false;
-    earlier = await find();
+    earlier = await find().catch((cause) => {
+      throw startUnknown(id)(cause);
+    });
   }
   if (earlier === undefined) {
     throw new HttpError(409, "job_being_removed", "The job of this Idempotency-Key is being removed");
@@ -64,7 +68,7 @@ export async function submitOnce(
 
   async function find(): Promise<JobReading | undefined> {
     try {
-      return await readJob(deps, id, caller);
+      return await jobs.readNow(id, caller);
     } catch (error) {
       if (error instanceof HttpError && error.status === 404) return undefined;
       throw error;

@@ -1,9 +1,10 @@
 import type { Context } from "hono";
+import { nameOf } from "../endedJob.ts";
 import type { JobUsage, JobView } from "../jobs/job.ts";
 import type { JobState } from "../jobs/states.ts";
 import { ObjectNotFound } from "../storage/objectStore.ts";
 import type { ApiDeps, ApiEnv } from "./context.ts";
-import { linkTo, nameOf, resultOf } from "./jobResult.ts";
+import { linkTo, resultOfView } from "./jobResult.ts";
 import type { JobReading } from "./readJob.ts";
 
 /** The words of the lip-sync API for the states of its jobs. */
@@ -83,7 +84,7 @@ export async function jobDocument(c: Context<ApiEnv>, deps: Pick<ApiDeps, "store
 async function resultIfKept(c: Context<ApiEnv>, deps: Pick<ApiDeps, "store" | "config">, view: JobView) {
   if (view.state !== "success") return undefined;
   try {
-    return await resultOf(c, deps, view);
+    return await resultOfView(c, deps, view);
   } catch (error) {
     if (error instanceof ObjectNotFound) return undefined;
     throw error;

@@ -1,59 +1,38 @@
 import type { Context } from "hono";
-import { hasTextResult, type JobView, type StoredFile } from "../jobs/job.ts";
+import { type EndedJob, endedDocument, linkOptions, type ResultBody, resultOf } from "../endedJob.ts";
+import type { JobView, StoredFile } from "../jobs/job.ts";
+import { isFinal } from "../jobs/states.ts";
 import type { ApiDeps, ApiEnv } from "./context.ts";
 import { HttpError } from "./errors.ts";
+import { isYes } from "./flags.ts";
 import { baseUrlOf } from "./links.ts";
-
-const LINK_EXPIRES_IN_SECONDS = 7 * 24 * 3600;
+import type { JobReading } from "./readJob.ts";
 
 type Deps = Pick<ApiDeps, "store" | "config">;
 
-/** What came of a job that succeeded: a text, or a file behind a link, or what a function on Modal named. */
-export interface ResultBody {
-  text?: string;
-  result_url?: string;
-  output_path?: string;
+/**
+ * What came of a job, in the words of its webhook.
+ * @throws HttpError 400 for a job that has not ended, or was cancelled or timed out, with the same words
+ */
+export async function resultDocument(c: Context<ApiEnv>, deps: Deps, reading: JobReading) {
+  const { view, metadata } = reading;
+  const { state, files, outputPath, error, id } = view;
+  if (!isFinal(state)) {
+    throw new HttpError(400, "job_not_completed", "Job not completed", { body: { status: state } });
+  }
+  const ended: EndedJob = { id, state, error, files, outputPath, metadata };
+  const document = await endedDocument(deps.store, ended, (file) => linkTo(c, deps, file));
+  if (state !== "cancelled" && state !== "timed_out") return document;
+  throw new HttpError(400, `job_${state}`, error ?? `Job ${state}`, { body: document });
 }
 
-/** @throws HttpError 400 unless the job has succeeded; a failed job is for the caller to tell apart first */
-export async function resultOf(c: Context<ApiEnv>, deps: Deps, view: JobView): Promise<ResultBody> {
-  requireSuccess(view);
-  const [file] = view.files;
-  const path = view.outputPath === undefined ? {} : { output_path: view.outputPath };
-  if (file === undefined) {
-    if (view.outputPath === undefined) throw new Error(`job ${view.id} succeeded without a result`);
-    return path;
-  }
-  if (hasTextResult(view.type)) {
-    const { body } = await deps.store.get(file.key);
-    return { text: Buffer.concat(await body.toArray()).toString() };
-  }
-  return { result_url: await linkTo(c, deps, file), ...path };
+/** What came of a job that succeeded. */
+export async function resultOfView(c: Context<ApiEnv>, deps: Deps, view: JobView): Promise<ResultBody> {
+  return await resultOf(deps.store, view, (file) => linkTo(c, deps, file));
 }
 
-/** A link to a stored file that opens without a key, for seven days from now. */
-export async function linkTo(c: Context<ApiEnv>, { store, config }: Deps, { key }: StoredFile): Promise<string> {
-  const url = await store.link(key, { expiresInSeconds: LINK_EXPIRES_IN_SECONDS, downloadName: nameOf(key) });
+/** A link to a stored file that opens without a key, for seven days from now; with `?inline=1` to be shown, not saved. */
+export async function linkTo(c: Context<ApiEnv>, { store, config }: Deps, file: StoredFile): Promise<string> {
+  const url = await store.link(file.key, { ...linkOptions(file), inline: isYes(c.req.query("inline")) });
   return url.startsWith("/") ? `${baseUrlOf(c, config.api)}${url}` : url;
-}
-
-export function nameOf(key: string): string {
-  return key.slice(key.lastIndexOf("/") + 1);
-}
-
-function requireSuccess({ state, error }: JobView): void {
-  const status = { body: { status: state } };
-  switch (state) {
-    case "success":
-      return;
-    case "queued":
-    case "running":
-      throw new HttpError(400, "job_not_completed", "Job not completed", status);
-    case "failed":
-    case "timed_out":
-    case "cancelled":
-      throw new HttpError(400, `job_${state}`, error ?? `Job ${state}`, status);
-    default:
-      state satisfies never;
-  }
 }

@@ -37,8 +37,12 @@ interface Watch {
 /**
  * One watch per job in this process, however many read it. It asks the server to be told of the next event of the
  * workflow, which costs a call in twenty seconds while nothing happens, and then looks at the job.
+ * @param read looks at the job as it is now
  */
-export function createWatchJob(deps: Pick<ApiDeps, "client" | "store" | "log" | "stopping">): WatchJob {
+export function createWatchJob(
+  deps: Pick<ApiDeps, "client" | "store" | "log" | "stopping">,
+  read: (id: string, caller: Caller) => Promise<JobReading> = (id, caller) => readJob(deps, id, caller),
+): WatchJob {
   const { client, log, stopping } = deps;
   const watches = new Map<string, Watch>();
   stopping.addEventListener("abort", () => {
@@ -103,7 +107,7 @@ export function createWatchJob(deps: Pick<ApiDeps, "client" | "store" | "log" | 
     const nextEvent = eventsOf(client, ids.job(id), watch.stop.signal);
     let news: Promise<void> | undefined;
     for (;;) {
-      const latest = await readJob(deps, id, ANYBODY);
+      const latest = await read(id, ANYBODY);
       watch.latest = latest;
       watch.events.emit("change");
       // A call that is made with a signal that has aborted already is not cancelled.

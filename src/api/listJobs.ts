@@ -1,6 +1,6 @@
 import type { Client, WorkflowExecutionInfo } from "@temporalio/client";
 import { z } from "zod";
-import { integer } from "../jobs/fields.ts";
+import { integer, LATEST_MS } from "../jobs/fields.ts";
 import { type JobType, jobTypes } from "../jobs/job.ts";
 import { isFinal, type JobState, jobStates } from "../jobs/states.ts";
 import { searchAttributes } from "../temporal.ts";
@@ -55,7 +55,8 @@ export async function listJobs(client: Client, { after, limit, ...filters }: Job
   const query = queryOf(filters);
   const removed = await beingRemoved(client);
   const found: Listed[] = [];
-  let end = after === undefined ? Date.now() + FIRST_SLICE_MS : after[0] + 1;
+  const newest = Date.now() + FIRST_SLICE_MS;
+  let end = after === undefined ? newest : Math.min(after[0] + 1, newest);
   // All there is, if it is not much.
   let width = end;
   while (end > 0 && found.length <= limit) {
@@ -141,7 +142,7 @@ function cursorOf(position: Position): string {
   return Buffer.from(JSON.stringify(position)).toString("base64url");
 }
 
-const positionSchema = z.tuple([z.number().int().min(0).max(8.64e15), z.string()]);
+const positionSchema = z.tuple([z.number().int().min(0).max(LATEST_MS), z.string()]);
 
 function positionOf(cursor: string, context: z.RefinementCtx): Position {
   const { data } = positionSchema.safeParse(parsed(Buffer.from(cursor, "base64url").toString()));

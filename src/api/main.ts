@@ -1,4 +1,5 @@
 import { loadConfig } from "../config.ts";
+import { readEnvFile } from "../envFile.ts";
 import { createLogger } from "../log.ts";
 import { startMetrics } from "../metrics.ts";
 import { ensureNamespace } from "../namespace.ts";
@@ -13,6 +14,7 @@ const CLOSE_GRACE_MS = 10_000;
 
 /** The process of `npm run api`: answers until a signal ends it, then lets requests under way finish. */
 async function main(): Promise<void> {
+  readEnvFile();
   const config = loadConfig(process.env);
   refuseHalfAStack(config);
   const log = createLogger(config.logLevel);

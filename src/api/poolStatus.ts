@@ -1,3 +1,4 @@
+import { type WorkflowHandle, WorkflowNotFoundError } from "@temporalio/client";
 import { providerSentences } from "../gpus/provider.ts";
 import type { JobOutlook, PoolStatus, ProviderStatus } from "../gpus/types.ts";
 import { isUnreadable } from "../payloadCodec.ts";
@@ -16,53 +17,80 @@ const NEUTRAL = "No GPU can be had at the moment; the job runs as soon as there 
 /** What a job may expect, and what is known of the provider. */
 type Outlook = JobOutlook & { provider?: ProviderStatus };
 
-/** How a pool is, at most a second ago; undefined when there is none, or none that says so within a second. */
-export type ReadPool = (gpuType: string) => Promise<PoolStatus | undefined>;
+/** How a pool is, at most a second ago. */
+export type PoolLook =
+  | { is: "known"; status: PoolStatus }
+  /** It does not run: it starts with the next job, or the reconciler starts it. */
+  | { is: "absent" }
+  /** It does not say so within a second. `trouble`: nor can Temporal be asked whether there is such a pool. */
+  | { is: "unknown"; trouble?: unknown };
+
+export type ReadPool = (gpuType: string) => Promise<PoolLook>;
 
 export function createReadPool({ client, log }: Pick<ApiDeps, "client" | "log">): ReadPool {
   return onceIn(KEPT_FOR_MS, async (gpuType) => {
+    const pool = client.workflow.getHandle(ids.pool(gpuType));
     try {
-      const query = () => client.workflow.getHandle(ids.pool(gpuType)).query(poolStatus);
-      const status = await temporalCall(client, query, ANSWER_WITHIN_MS);
-      return isUnreadable(status) ? undefined : status;
+      const status = await temporalCall(client, () => pool.query(poolStatus), ANSWER_WITHIN_MS);
+      return isUnreadable(status) ? { is: "unknown" } : { is: "known", status };
     } catch (error) {
+      if (error instanceof WorkflowNotFoundError) return { is: "absent" };
       log.debug({ err: error, pool: gpuType }, "the pool does not answer");
-      return undefined;
+      return await whetherThere(pool);
     }
   });
-}
 
-/** What a pool knows of the provider, or the reconciler: the pools hear of it first, but there may be none. */
-export type ReadProvider = () => Promise<ProviderStatus | undefined>;
-
-export function createReadProvider(
-  { client, config, log }: Pick<ApiDeps, "client" | "config" | "log">,
-  readPool: ReadPool,
-) {
-  const readOnce = onceIn(KEPT_FOR_MS, async () => {
-    const pools = Promise.all(Object.keys(config.gpu.pools).map(readPool));
-    const [told, seen] = await Promise.all([pools, askReconciler()]);
-    return told.find((pool) => pool?.provider !== undefined)?.provider ?? seen;
-  });
-  return (): Promise<ProviderStatus | undefined> => readOnce("");
-
-  async function askReconciler(): Promise<ProviderStatus | undefined> {
+  /** A query needs a worker; this only needs the server. */
+  async function whetherThere(pool: WorkflowHandle): Promise<PoolLook> {
     try {
-      const query = () => client.workflow.getHandle(ids.reconciler).query(providerSeen);
-      const seen = await temporalCall(client, query, ANSWER_WITHIN_MS);
-      return isUnreadable(seen) ? undefined : seen.provider;
-    } catch (error) {
-      log.debug({ err: error }, "the reconciler does not answer");
-      return undefined;
+      const { status } = await temporalCall(client, () => pool.describe(), ANSWER_WITHIN_MS);
+      return { is: status.name === "RUNNING" ? "unknown" : "absent" };
+    } catch (trouble) {
+      return trouble instanceof WorkflowNotFoundError ? { is: "absent" } : { is: "unknown", trouble };
     }
   }
 }
 
-/** What a job that waits in a pool may expect. */
+/** What is known of the provider: `trouble` is absent when all is well. */
+export type ProviderLook = { isKnown: true; trouble?: ProviderStatus } | { isKnown: false };
+
+/** What a pool knows of the provider, or the reconciler: the pools hear of it first, but there may be none. */
+export type ReadProvider = () => Promise<ProviderLook>;
+
+export function createReadProvider(
+  { client, config, log }: Pick<ApiDeps, "client" | "config" | "log">,
+  readPool: ReadPool,
+): ReadProvider {
+  const readOnce = onceIn(KEPT_FOR_MS, async (): Promise<ProviderLook> => {
+    const pools = Promise.all(Object.keys(config.gpu.pools).map(readPool));
+    const [looks, seen] = await Promise.all([pools, askReconciler()]);
+    const told = looks.flatMap((look) => (look.is === "known" ? [look.status] : []));
+    const trouble = told.find(({ provider }) => provider !== undefined)?.provider;
+    if (trouble !== undefined) return { isKnown: true, trouble };
+    return seen.isKnown ? seen : told.length > 0 ? { isKnown: true } : { isKnown: false };
+  });
+  return () => readOnce("");
+
+  async function askReconciler(): Promise<ProviderLook> {
+    try {
+      const query = () => client.workflow.getHandle(ids.reconciler).query(providerSeen);
+      const seen = await temporalCall(client, query, ANSWER_WITHIN_MS);
+      if (isUnreadable(seen)) return { isKnown: false };
+      return { isKnown: true, ...(seen.provider && { trouble: seen.provider }) };
+    } catch (error) {
+      log.debug({ err: error }, "the reconciler does not answer");
+      return { isKnown: false };
+    }
+  }
+}
+
+/** What a job that waits in a pool may expect; undefined when that is not known. */
 export async function outlookOf(readPool: ReadPool, gpuType: string, jobId: string): Promise<Outlook | undefined> {
-  const pool = await readPool(gpuType);
-  const job = pool?.queue.find((one) => one.jobId === jobId);
-  return job && { ...job, ...(pool?.provider && { provider: pool.provider }) };
+  const look = await readPool(gpuType);
+  if (look.is !== "known") return undefined;
+  const { queue, provider } = look.status;
+  const job = queue.find((one) => one.jobId === jobId);
+  return job && { ...job, ...(provider && { provider }) };
 }
 
 /** Only administrators are told what the provider said. */

@@ -1,5 +1,6 @@
 import type { ObjectInfo } from "../storage/objectStore.ts";
 import { HttpError } from "./errors.ts";
+import { isUnchangedFor } from "./validators.ts";
 
 /** Bytes of a file, both ends included. */
 export interface ByteRange {
@@ -12,12 +13,12 @@ export interface ByteRange {
  * allowed answer to several ranges at once, and to a range of a file that has changed since.
  * @throws HttpError 416 for a range outside of the file
  */
-export function rangeOf(headers: Headers, { bytes, lastModified }: ObjectInfo): ByteRange | undefined {
-  const asked = /^bytes=(\d*)-(\d*)$/.exec(headers.get("Range") ?? "");
+export function rangeOf(headers: Headers, info: ObjectInfo): ByteRange | undefined {
+  const { bytes } = info;
+  const asked = /^\s*bytes\s*=\s*(\d*)\s*-\s*(\d*)\s*$/i.exec(headers.get("Range") ?? "");
   const [, first = "", last = ""] = asked ?? [];
   if (first === "" && last === "") return undefined;
-  const validator = headers.get("If-Range");
-  if (validator !== null && validator !== lastModified.toUTCString()) return undefined;
+  if (!isUnchangedFor(headers, info)) return undefined;
   const start = first === "" ? Math.max(0, bytes - Number(last)) : Number(first);
   const end = first === "" || last === "" ? bytes - 1 : Math.min(Number(last), bytes - 1);
   if (first !== "" && last !== "" && Number(last) < Number(first)) return undefined;

@@ -21,8 +21,13 @@ export interface Allowance {
   resetSeconds: number;
 }
 
-/** Takes one of the `perMinute` that `who` (a tenant, or an address) may have of a kind. */
-type Take = (kind: "submission" | "read" | "failure", who: string, perMinute: number) => Promise<Allowance>;
+/** Takes `count` (one) of the `perMinute` that `who` (a tenant, or an address) may have of a kind. */
+type Take = (
+  kind: "submission" | "read" | "failure",
+  who: string,
+  perMinute: number,
+  count?: 0 | 1,
+) => Promise<Allowance>;
 
 export interface RateLimits {
   take: Take;
@@ -58,12 +63,12 @@ export async function createRateLimits(
       }),
   );
   return {
-    async take(kind, who, perMinute) {
+    async take(...wanted) {
       try {
-        return await takeTogether(kind, who, perMinute);
+        return await takeTogether(...wanted);
       } catch (error) {
         logOutage(error);
-        return await takeAlone(kind, who, perMinute);
+        return await takeAlone(...wanted);
       }
     },
     close: () => redis.disconnect(),
@@ -73,13 +78,13 @@ export async function createRateLimits(
 /** @param createLimiter called once for each limit that there is */
 function takeFrom(createLimiter: (options: IRateLimiterOptions) => RateLimiterAbstract): Take {
   const limiters = new Map<string, RateLimiterAbstract>();
-  return async (kind, who, limit) => {
+  return async (kind, who, limit, count = 1) => {
     const id = `${kind} ${limit}`;
     const options = { keyPrefix: `c3-render:${kind}`, points: limit, duration: WINDOW_SECONDS };
     const limiter = limiters.get(id) ?? createLimiter(options);
     limiters.set(id, limiter);
     try {
-      return { allowed: true, limit, ...restOf(await limiter.consume(who)) };
+      return { allowed: true, limit, ...restOf(await limiter.consume(who, count)) };
     } catch (refusal) {
       if (!(refusal instanceof RateLimiterRes)) throw refusal;
       return { allowed: false, limit, ...restOf(refusal) };

@@ -14,7 +14,7 @@ import { keys } from "../storage/keys.ts";
 import { ObjectNotFound, type ObjectStore } from "../storage/objectStore.ts";
 import { ids, searchAttributes } from "../workflows/names.ts";
 import type { ApiDeps, Caller } from "./context.ts";
-import { type HttpError, jobNotFound, unavailable } from "./errors.ts";
+import { jobNotFound, unavailable } from "./errors.ts";
 import { temporalCall } from "./temporalCall.ts";
 
 /** A job as the Temporal server shows it, with no worker running, or as its record has kept it. */
@@ -34,29 +34,40 @@ export interface JobReading {
 type Shown = Pick<WorkflowExecutionInfo, "memo" | "status" | "closeTime">;
 type Deps = Pick<ApiDeps, "client" | "store">;
 
+/** What is known of a job, whoever asks: how it is, or that it is there and cannot be read. */
+export type JobFound = JobReading | { unreadable: true; tenant: string | undefined };
+
 /**
  * A job that the caller may see.
  * @throws HttpError 404, also for a job of another tenant; 503 when the key that encrypted the job is missing
  */
 export async function readJob(deps: Deps, id: string, caller: Caller): Promise<JobReading> {
-  const { client, store } = deps;
+  return shownTo(caller, await findJob(deps, id));
+}
+
+/** @throws HttpError 404 */
+export async function findJob({ client, store }: Deps, id: string): Promise<JobFound> {
   const description = await describe(client, ids.job(id));
-  if (description !== undefined && isUnreadable(description.memo?.view)) throw unreadable(caller, description);
-  const reading = description === undefined ? await readRecord(store, id) : readingOf(description);
-  if (reading === undefined || !maySee(caller, reading.view.tenant)) throw jobNotFound();
-  if (description === undefined) return reading;
-  if (await isBeingRemoved(client, id, description)) throw jobNotFound();
+  if (description === undefined) return await readRecord(store, id);
+  if (isUnreadable(description.memo?.view)) {
+    return { unreadable: true, tenant: description.typedSearchAttributes.get(searchAttributes.tenant) };
+  }
+  const reading = readingOf(description);
+  if (reading === undefined || (await isBeingRemoved(client, id, description))) throw jobNotFound();
   return { ...reading, progress: await progressOf(client, description) };
+}
+
+/** @throws HttpError 404 when it is a job of another tenant, 503 when it cannot be read */
+export function shownTo(caller: Caller, found: JobFound): JobReading {
+  const isUnreadable = "unreadable" in found;
+  if (!maySee(caller, isUnreadable ? found.tenant : found.view.tenant)) throw jobNotFound();
+  if (!isUnreadable) return found;
+  throw unavailable("job_unreadable", "The job is encrypted with a key that this service does not have");
 }
 
 /** Whose jobs a caller may read, end and have the files of. */
 function maySee({ tenant, admin }: Caller, owner: string | undefined): boolean {
   return admin || owner === tenant;
-}
-
-function unreadable(caller: Caller, { typedSearchAttributes }: WorkflowExecutionDescription): HttpError {
-  if (!maySee(caller, typedSearchAttributes.get(searchAttributes.tenant))) return jobNotFound();
-  return unavailable("job_unreadable", "The job is encrypted with a key that this service does not have");
 }
 
 /**

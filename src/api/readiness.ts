@@ -2,6 +2,7 @@ import { taskQueues } from "../temporal.ts";
 import type { ApiDeps } from "./context.ts";
 import { onceIn } from "./once.ts";
 import { temporalCall } from "./temporalCall.ts";
+import { temporalTrouble } from "./temporalErrors.ts";
 
 const ANSWER_WITHIN_MS = 1000;
 /** Anybody may ask without a key. */
@@ -15,6 +16,10 @@ const neededPollers = [
   { queue: taskQueues.main, type: 2, what: "activities" },
   { queue: taskQueues.gpu, type: 2, what: "activities" },
 ] as const;
+
+class NobodyPolls extends Error {
+  override name = "NobodyPolls";
+}
 
 /** @returns what is missing for jobs to be done, each a sentence; nothing when all is there */
 export function createReadiness({ client, store, log }: ApiDeps): () => Promise<string[]> {
@@ -30,15 +35,16 @@ export function createReadiness({ client, store, log }: ApiDeps): () => Promise<
     const { pollers } = await temporalCall(client, describe, ANSWER_WITHIN_MS);
     const since = Date.now() - POLLER_SEEN_WITHIN_MS;
     const lives = pollers.some(({ lastAccessTime }) => Number(lastAccessTime?.seconds ?? 0) * 1000 > since);
-    if (!lives) throw new Error(`the server knows ${pollers.length} pollers of ${queue}, all silent`);
+    if (!lives) throw new NobodyPolls(`the server knows ${pollers.length} pollers of ${queue}, all silent`);
   }
 
-  /** `problem` unless `check` resolves. */
-  async function missing(problem: string, check: Promise<void>): Promise<string[]> {
+  /** What is the matter when `check` rejects. */
+  async function missing(problemOf: (error: unknown) => string, check: Promise<void>): Promise<string[]> {
     try {
       await check;
       return [];
     } catch (error) {
+      const problem = problemOf(error);
       log.warn({ err: error }, problem);
       return [problem];
     }
@@ -46,18 +52,37 @@ export function createReadiness({ client, store, log }: ApiDeps): () => Promise<
 
   async function look(): Promise<string[]> {
     const [temporal, storage] = await Promise.all([
-      missing("Temporal cannot be reached", reachTemporal()),
-      missing("the object store is not ready", inTime(store.ensureReady())),
+      missing(troubleOfTemporal, reachTemporal()),
+      missing(() => "the object store is not ready", inTime(store.ensureReady())),
     ]);
     if (temporal.length > 0) return [...temporal, ...storage];
     const pollers = neededPollers.map(({ queue, type, what }) =>
-      missing(`no worker polls the task queue ${queue} for ${what}`, findPoller(queue, type)),
+      missing(
+        (error) =>
+          error instanceof NobodyPolls
+            ? `no worker polls the task queue ${queue} for ${what}`
+            : `it is not known whether a worker polls the task queue ${queue} for ${what}`,
+        findPoller(queue, type),
+      ),
     );
     return [...storage, ...(await Promise.all(pollers)).flat()];
   }
 
   const lookOnce = onceIn(KEPT_FOR_MS, look);
   return () => lookOnce("");
+}
+
+function troubleOfTemporal(error: unknown): string {
+  switch (temporalTrouble(error)?.code) {
+    case "temporal_namespace_missing":
+      return "the namespace in Temporal is missing";
+    case "temporal_refused":
+      return "Temporal does not accept the credentials";
+    case "temporal_overloaded":
+      return "Temporal has too much to do";
+    default:
+      return "Temporal cannot be reached";
+  }
 }
 
 async function inTime<T>(promise: Promise<T>): Promise<T> {

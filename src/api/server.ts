@@ -29,11 +29,14 @@ export async function listen(app: Hono<ApiEnv>, api: ApiConfig, log: Logger): Pr
     throw new ConfigError([problem]);
   }
   const errorHandler = (error: unknown) => requestErrorResponse(error, log);
-  const listener = getRequestListener(app.fetch, { errorHandler, overrideGlobalObjects: false });
+  const options = { errorHandler, overrideGlobalObjects: false, hostname: host };
+  const listener = getRequestListener(app.fetch, options);
   const server = tls === undefined ? createHttpServer(listener) : createHttpsServer(tls, listener);
   server.listen(port, host);
   await once(server, "listening");
   const url = urlOf(tls === undefined ? "http" : "https", server.address(), host);
+  // HTTP/1.0 has no `Host`: balancers ask for `/healthz` like that.
+  options.hostname = new URL(url).host;
   log.info({ url }, "the API is listening");
   return {
     url,

@@ -10,9 +10,9 @@ import { searchAttributes, taskQueues } from "../temporal.ts";
 import { ids } from "../workflows/names.ts";
 import type { renderJob } from "../workflows/renderJob.ts";
 import type { ApiDeps, Caller } from "./context.ts";
-import { invalidBody } from "./errors.ts";
+import { type HttpError, invalidBody, unavailable } from "./errors.ts";
 import type { IdempotentJob } from "./idempotency.ts";
-import { temporalCall } from "./temporalCall.ts";
+import { settled } from "./settled.ts";
 
 /** The deadlines of a job end it from inside, with cleanup; the server's own only catches what they miss. */
 const BACKSTOP_MS = 600_000;
@@ -63,7 +63,8 @@ function requirePublic(field: string, value: string | undefined, trustedOrigins:
  * Starts the workflow of a job. A call that is repeated because its answer was lost starts no second one:
  * the workflow's id is the job's.
  * @returns false when it was there already
- * @throws when the Temporal server does not take it: then there is no such job
+ * @throws when the Temporal server does not take it: then there is no such job; HttpError 503, which names the
+ * job, when it is not known whether it does
  */
 export async function submitJob(
   { client, config }: Pick<ApiDeps, "client" | "config">,
@@ -84,12 +85,18 @@ export async function submitJob(
       staticDetails: detailsOf(job),
     });
   try {
-    await temporalCall(client, start);
+    await settled(client, start, startUnknown(job.id));
     return true;
   } catch (error) {
     if (error instanceof WorkflowExecutionAlreadyStartedError) return false;
     throw error;
   }
+}
+
+/** For a caller who must be able to find out: the job may exist, and a second one would be paid for, too. */
+export function startUnknown(id: string): (cause: unknown) => HttpError {
+  const message = `It is not known whether the job ${id} was started: ask for its status before you submit it again`;
+  return (cause) => unavailable("job_start_unknown", message, { body: { job_id: id }, cause });
 }
 
 function memoOf(job: JobSpec): StoredJob & Record<string, unknown> {

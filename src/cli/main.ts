@@ -1,6 +1,7 @@
 #!/usr/bin/env node
 import { createClient } from "../client/index.ts";
 import { loadClientConfig } from "../config.ts";
+import { readEnvFile } from "../envFile.ts";
 import { exitCodes } from "./exitCodes.ts";
 import { runProgram } from "./run.ts";
 
@@ -19,6 +20,7 @@ for (const stream of [process.stdout, process.stderr]) {
   });
 }
 
+readEnvFile();
 process.exitCode = await runProgram(process.argv.slice(2), {
   connect: () => createClient(loadClientConfig(process.env)),
   terminal: process,

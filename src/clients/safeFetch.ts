@@ -7,6 +7,7 @@ import { Agent, buildConnector, type Dispatcher, fetch, type Headers, type Respo
 import { withoutQuery } from "../log.ts";
 import { isPublicAddress } from "../net/addresses.ts";
 import { timeLimit } from "../timeLimit.ts";
+import { urlOf } from "../url.ts";
 import { readUserAgent } from "./userAgent.ts";
 
 export interface GetOptions {
@@ -24,6 +25,13 @@ export interface PostOptions {
   signal?: AbortSignal;
 }
 
+export interface PostAnswer {
+  status: number;
+  headers: Headers;
+  /** Where a redirect leads that was not followed, without credentials and query string. */
+  location?: string;
+}
+
 export interface Download {
   status: number;
   headers: Headers;
@@ -38,10 +46,11 @@ export interface SafeFetch {
    */
   get(url: string, options: GetOptions): Promise<Download>;
   /**
-   * Posts, without following redirects, and throws the answer's body away.
+   * Posts, and throws the answer's body away. A redirect that asks for the same request again (307, 308) is followed on the
+   * same host, a few times: what is posted is meant for nobody else.
    * @throws UnsafeUrl, or an error of the network
    */
-  post(url: string, options: PostOptions): Promise<{ status: number; headers: Headers }>;
+  post(url: string, options: PostOptions): Promise<PostAnswer>;
   close(): Promise<void>;
 }
 
@@ -66,6 +75,9 @@ interface SafeFetchOptions {
 
 const CONNECT_TIMEOUT_MS = 10_000;
 const REDIRECTS = new Set([301, 302, 303, 307, 308]);
+/** Of these the same request is meant for the other place (RFC 9110 §15.4); after others it would be a GET. */
+const REPEATING_REDIRECTS = new Set([307, 308]);
+const MAX_POST_REDIRECTS = 3;
 
 /**
  * `fetch` for URLs that came from outside. Every address that is dialled must be public, checked when it is
@@ -81,7 +93,7 @@ export function createSafeFetch({ trustedOrigins, lookup = systemLookup }: SafeF
 
   /** The way to one URL; a trusted origin's redirects elsewhere are guarded like any other. */
   function dispatcherFor(url: URL): Dispatcher {
-    if (url.protocol !== "http:" && url.protocol !== "https:") {
+    if (!isHttp(url)) {
       throw new UnsafeUrl(`${url.protocol}// is not http or https`);
     }
     return trusted.has(url.origin) ? trusting : guarded;
@@ -123,9 +135,20 @@ export function createSafeFetch({ trustedOrigins, lookup = systemLookup }: SafeF
 
     async post(text, { body, headers, timeoutMs, signal }) {
       const limit = timeLimit(timeoutMs, signal);
-      const response = await request(parse(text), { method: "POST", body, headers, signal: limit });
-      await response.body?.cancel();
-      return { status: response.status, headers: response.headers };
+      let url = parse(text);
+      for (let redirects = 0; ; redirects += 1) {
+        const response = await request(url, { method: "POST", body, headers, signal: limit });
+        await response.body?.cancel();
+        const { status } = response;
+        const location = REDIRECTS.has(status) ? response.headers.get("location") : null;
+        if (location === null) return { status, headers: response.headers };
+        const target = redirectedOrUndefined(url, location);
+        const follows = target !== undefined && REPEATING_REDIRECTS.has(status) && isSameHost(url, target);
+        if (!follows || redirects >= MAX_POST_REDIRECTS) {
+          return { status, headers: response.headers, location: shown(target) };
+        }
+        url = target;
+      }
     },
 
     async close() {
@@ -165,8 +188,9 @@ function guardedConnector(lookup: LookupFunction): buildConnector.connector {
 }
 
 function parse(text: string, base?: URL): URL {
-  if (!URL.canParse(text, base?.href)) throw new UnsafeUrl("it is not a URL");
-  return new URL(text, base);
+  const url = urlOf(text, base);
+  if (url === undefined) throw new UnsafeUrl("it is not a URL");
+  return url;
 }
 
 /** Where a redirect leads. Credentials go on to the same origin only. */
@@ -179,6 +203,28 @@ function redirected(from: URL, location: string): URL {
     url.password = from.password;
   }
   return url;
+}
+
+function shown(target: URL | undefined): string {
+  return target !== undefined && isHttp(target) ? withoutQuery(target.href) : "(not an http(s) URL)";
+}
+
+function isHttp({ protocol }: URL): boolean {
+  return protocol === "http:" || protocol === "https:";
+}
+
+function redirectedOrUndefined(from: URL, location: string): URL | undefined {
+  try {
+    return redirected(from, location);
+  } catch (error) {
+    if (error instanceof UnsafeUrl) return undefined;
+    throw error;
+  }
+}
+
+/** The same host by name and port; encrypted where it was. */
+function isSameHost(from: URL, to: URL): boolean {
+  return from.host === to.host && (from.protocol === to.protocol || to.protocol === "https:");
 }
 
 /** `fetch` refuses URLs with credentials; as a header they reach neither logs nor redirects. */

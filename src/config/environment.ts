@@ -173,6 +173,7 @@ export const environmentSchema = z.object({
   SIM_GRADIO_VERSION: z.enum(["4.44", "5.50", "6.31"]).default("6.31"),
   C3_RENDER_URL: url.default("http://127.0.0.1:5000"),
   C3_RENDER_DATA_DIR: text.default("./.c3-render"),
+  STOP_TIMEOUT: seconds.default(45),
   TEMPORAL_CLI_PATH: text.optional(),
   TEMPORAL_PORT: port.default(7233),
   TEMPORAL_UI_PORT: port.default(8233),

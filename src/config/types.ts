@@ -221,6 +221,8 @@ export interface SimulatorConfig {
 export interface EmbeddedConfig {
   /** The database of the Temporal server; objects are in `storage`. */
   dataDir: string;
+  /** How long instances are waited for that are to be gone before everything else stops. */
+  stopTimeoutMs: number;
   temporalCliPath: string | undefined;
   temporalPort: number;
   temporalUiPort: number;

@@ -36,7 +36,12 @@ export function cacheFolder(env: Record<string, string | undefined>): string {
  * @returns the path of an executable file
  * @throws an error that lists what was tried and how to get the program
  */
-export async function findProgram(program: Program, env: NodeJS.ProcessEnv, say: Say): Promise<string> {
+export async function findProgram(
+  program: Program,
+  env: NodeJS.ProcessEnv,
+  say: Say,
+  signal?: AbortSignal,
+): Promise<string> {
   const { name, version, variable } = program;
   const installed = await installedProgram(program, env);
   if (installed !== undefined) return installed;
@@ -46,8 +51,9 @@ export async function findProgram(program: Program, env: NodeJS.ProcessEnv, say:
   const tried = [`${name} on the PATH`, `${cached}`];
   for (const get of [download, build]) {
     try {
-      return await get(program, folder, cached, env, say);
+      return await get({ program, folder, cached, env, say, signal });
     } catch (error) {
+      signal?.throwIfAborted();
       tried.push(error instanceof Error ? error.message : String(error));
     }
   }
@@ -77,7 +83,18 @@ export async function installedProgram(program: Program, env: NodeJS.ProcessEnv)
   return undefined;
 }
 
-async function download(program: Program, folder: string, cached: string, _env: NodeJS.ProcessEnv, say: Say) {
+/** What getting a program needs. */
+interface Wanted {
+  program: Program;
+  /** Where it is put, and under which path. */
+  folder: string;
+  cached: string;
+  env: NodeJS.ProcessEnv;
+  say: Say;
+  signal: AbortSignal | undefined;
+}
+
+async function download({ program, folder, cached, say }: Wanted) {
   if (program.download === undefined) throw new Error("no download is known");
   say(`Downloading ${program.name} ${program.version} …`);
   try {
@@ -90,7 +107,7 @@ async function download(program: Program, folder: string, cached: string, _env: 
 }
 
 /** Builds into a folder of its own, so that two processes that build at once do not get in each other's way. */
-async function build(program: Program, folder: string, cached: string, env: NodeJS.ProcessEnv, say: Say) {
+async function build({ program, folder, cached, env, say, signal }: Wanted) {
   await checkGo();
   const { name, version, goModule } = program;
   say(`Building ${name} ${version} with Go: takes minutes, once; then it is kept in ${folder} …`);
@@ -102,6 +119,7 @@ async function build(program: Program, folder: string, cached: string, env: Node
     const go = spawn("go", ["install", `${goModule}@v${version}`], {
       env: { ...env, GOBIN: workFolder },
       stdio: ["ignore", "ignore", "pipe"],
+      signal,
     });
     let output = "";
     go.stderr.setEncoding("utf8").on("data", (text: string) => {

@@ -6,6 +6,7 @@ import { pipeline } from "node:stream/promises";
 import { setTimeout as delay } from "node:timers/promises";
 import { createClient, type Job, type Submissions } from "../client/index.ts";
 import { loadConfig } from "../config.ts";
+import { readEnvFile } from "../envFile.ts";
 import type { JobType } from "../jobs/job.ts";
 import { fail } from "../processes.ts";
 import { samplePicture } from "../simulator/samples.ts";
@@ -14,7 +15,8 @@ import { keys } from "../storage/keys.ts";
 import { providerNotice } from "../workers/providerNotice.ts";
 import { ids } from "../workflows/names.ts";
 import type { Say } from "./binaries.ts";
-import { type Embedded, startEmbedded } from "./embedded.ts";
+import type { Embedded } from "./embedded.ts";
+import { runEmbedded } from "./runEmbedded.ts";
 
 const TEXT = "Hello! This is c3-render, speaking from a workflow that cannot get lost.";
 const POLL_MS = 100;
@@ -22,19 +24,20 @@ const HOOK = "demo";
 
 /** `npm run demo`: starts everything, renders a job of every kind, saves what came of it, and ends. */
 async function main(): Promise<void> {
+  readEnvFile();
   const say: Say = (line) => console.log(line);
   // The demo shows results; the log of every step is for `npm start`.
   const config = loadConfig({ LOG_LEVEL: "warn", ...process.env });
-  const stack = await startEmbedded({ config, env: process.env, say });
-  try {
+  let isRendered = false;
+  const isWell = await runEmbedded(config, say, async (stack) => {
     const trouble = await stack.providerTrouble;
     if (trouble !== undefined) throw new Error(providerNotice(trouble));
     await renderAll(stack, say);
-  } finally {
+    isRendered = true;
     say("");
-    await stack.shutDown();
-  }
-  say("Done. `npm start` brings the stack up again, with these jobs in it.");
+  });
+  if (isRendered && isWell) say("Done. `npm start` brings the stack up again, with these jobs in it.");
+  process.exit(isRendered && isWell ? 0 : 1);
 }
 
 async function renderAll(stack: Embedded, say: Say): Promise<void> {

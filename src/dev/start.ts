@@ -1,25 +1,20 @@
 import { loadConfig } from "../config.ts";
-import { fail, stopOnSignal } from "../processes.ts";
+import { readEnvFile } from "../envFile.ts";
+import { fail } from "../processes.ts";
 import { providerNotice } from "../workers/providerNotice.ts";
-import { type Embedded, startEmbedded } from "./embedded.ts";
-import { openInstances } from "./instances.ts";
+import type { Embedded } from "./embedded.ts";
+import { runEmbedded } from "./runEmbedded.ts";
 
 /** `npm start`: everything on this machine, until Ctrl-C. */
 async function main(): Promise<void> {
+  readEnvFile();
   const say = (line: string) => console.log(line);
-  const config = loadConfig(process.env);
-  const stack = await startEmbedded({ config, env: process.env, say });
-  say(welcome(stack));
-  void sayProvider(stack, say);
-  const interrupted = stopOnSignal(
-    async () => {
-      say("\nStopping … (once more to leave at once)");
-      await stack.shutDown();
-      say("Stopped.");
-    },
-    () => void leaveAtOnce(stack, say),
-  );
-  await Promise.race([stack.finished, interrupted]);
+  const isWell = await runEmbedded(loadConfig(process.env), say, async (stack, signal) => {
+    say(welcome(stack));
+    void sayProvider(stack, say);
+    await new Promise((resolve) => signal.addEventListener("abort", resolve));
+  });
+  process.exit(isWell ? 0 : 1);
 }
 
 /** It stays in sight below the welcome; the log, which says it too, scrolls on. */
@@ -46,21 +41,6 @@ function welcome({ apiUrl, temporalUiUrl, simulator, config }: Embedded): string
     "Ctrl-C stops it; unfinished jobs go on at the next start.",
   ];
   return lines.filter((line) => line !== undefined).join("\n");
-}
-
-const ANSWER_WITHIN_MS = 2000;
-
-/** Says what is still paid for. */
-async function leaveAtOnce({ client, simulator }: Embedded, say: (line: string) => void): Promise<void> {
-  try {
-    const open = await client.withDeadline(Date.now() + ANSWER_WITHIN_MS, () => openInstances(client));
-    const paid = simulator === undefined ? "still paid for" : "simulated, so not paid for";
-    say(open.length === 0 ? "No instance is running." : `Left running (${paid}): ${open.join(", ")}`);
-  } catch (error) {
-    say(`Which instances are still paid for is not known: ${error instanceof Error ? error.message : error}`);
-  } finally {
-    process.exit(1);
-  }
 }
 
 main().catch(fail);

@@ -1,26 +1,40 @@
-import { resolve } from "node:path";
 import { loadConfig } from "../config.ts";
+import { readEnvFile } from "../envFile.ts";
 import { fail, stopOnSignal } from "../processes.ts";
-import { findProgram } from "./binaries.ts";
-import { temporalCli } from "./programs.ts";
-import { startTemporalServer, uiCodecEndpoint } from "./temporalServer.ts";
+import type { Say } from "./binaries.ts";
+import { startOwnTemporal } from "./ownTemporal.ts";
+import type { TemporalServer } from "./temporalServer.ts";
 
-/** `npm run temporal`: the embedded Temporal server alone. */
+/** `npm run temporal`: the embedded Temporal server alone, until a signal. */
 async function main(): Promise<void> {
+  readEnvFile();
   const say = (line: string) => console.log(line);
   const config = loadConfig(process.env);
-  const { embedded } = config;
-  const executable = await findProgram(temporalCli(embedded.temporalCliPath), process.env, say);
-  const server = await startTemporalServer({
-    executable,
-    dataDir: resolve(embedded.dataDir),
-    port: embedded.temporalPort,
-    uiPort: embedded.temporalUiPort,
-    uiCodecEndpoint: uiCodecEndpoint(config),
-    say,
+  const stopping = new AbortController();
+  const starting = startOwnTemporal({ config, env: process.env, say, signal: stopping.signal });
+  const stopped = stopOnSignal(async () => {
+    say("\nStopping … (once more to leave at once)");
+    stopping.abort();
+    // A start that was given up leaves nothing to be stopped.
+    const server = await starting.catch(() => undefined);
+    await server?.stop();
+    say("Stopped.");
   });
-  say(`Temporal serves on ${server.address}; its Web UI on ${server.uiUrl}`);
-  await stopOnSignal(() => server.stop());
+  await Promise.race([stopped, untilItFails(starting, say, stopping.signal)]);
+  process.exit();
+}
+
+/** Rejects when the server does not start, or ends by itself. */
+async function untilItFails(starting: Promise<TemporalServer>, say: Say, signal: AbortSignal): Promise<void> {
+  try {
+    const { address, uiUrl, ended } = await starting;
+    say(`Temporal serves on ${address}; its Web UI on ${uiUrl}. Ctrl-C ends it.`);
+    throw new Error(await ended);
+  } catch (error) {
+    if (!signal.aborted) throw error;
+    // Whoever stops it knows.
+    await new Promise(() => {});
+  }
 }
 
 main().catch(fail);

@@ -1,7 +1,7 @@
 import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
 import { closeSync, openSync } from "node:fs";
-import { mkdir, readFile, rm, writeFile } from "node:fs/promises";
+import { mkdir, readFile, rename, rm, writeFile } from "node:fs/promises";
 import { createServer } from "node:net";
 import { join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
@@ -28,6 +28,8 @@ export interface TemporalServerOptions {
 export interface TemporalServer {
   address: string;
   uiUrl: string | undefined;
+  /** How it ended, when nobody has stopped it. */
+  ended: Promise<string>;
   /** Ends the server; what it knows stays in its database. */
   stop(): Promise<void>;
 }
@@ -56,7 +58,8 @@ const STOP_TIMEOUT_MS = 10_000;
 
 /**
  * Starts a Temporal server of our own. It is detached, because Ctrl-C reaches every process of a terminal and
- * this one must outlive the others; a server that a killed process left behind on the same database is ended first.
+ * this one must outlive the others. It ends with this process, however that exits; a server that a killed process left
+ * behind on the same database is ended first.
  */
 export async function startTemporalServer(options: TemporalServerOptions): Promise<TemporalServer> {
   const { dataDir, say } = options;
@@ -67,11 +70,15 @@ export async function startTemporalServer(options: TemporalServerOptions): Promi
   const port = await freePort(options.port, "Temporal", say);
   const uiPort = options.uiPort === undefined ? undefined : await freePort(options.uiPort, "the Temporal Web UI", say);
   const child = spawnServer(options, port, uiPort);
+  endWithThisProcess(child);
   if (dataDir !== undefined && child.pid !== undefined) {
     const owned: Owned = { server: child.pid, owner: process.pid };
-    await writeFile(ownerFile(dataDir), JSON.stringify(owned));
+    // Half a file, of a process that was killed while it wrote it, would stop every later start.
+    await writeFile(`${ownerFile(dataDir)}.new`, JSON.stringify(owned));
+    await rename(`${ownerFile(dataDir)}.new`, ownerFile(dataDir));
   }
   const address = `127.0.0.1:${port}`;
+  let isStopped = false;
   try {
     await untilServing(address, child, dataDir);
   } catch (error) {
@@ -81,7 +88,9 @@ export async function startTemporalServer(options: TemporalServerOptions): Promi
   return {
     address,
     uiUrl: uiPort === undefined ? undefined : `http://127.0.0.1:${uiPort}`,
+    ended: endOf(child, dataDir, () => isStopped),
     async stop() {
+      isStopped = true;
       await stopChild(child);
       if (dataDir !== undefined) await rm(ownerFile(dataDir), { force: true });
     },
@@ -107,12 +116,26 @@ function spawnServer(options: TemporalServerOptions, port: number, uiPort: numbe
   return child;
 }
 
+/** Nothing asynchronous runs when a process exits; the server needs nobody for going down in order. */
+function endWithThisProcess(child: ChildProcess): void {
+  const end = () => void child.kill("SIGTERM");
+  process.once("exit", end);
+  child.once("exit", () => process.off("exit", end));
+}
+
+function endOf(child: ChildProcess, dataDir: string | undefined, isStopped: () => boolean): Promise<string> {
+  return new Promise((resolve) => {
+    child.once("exit", (code, signal) => {
+      if (!isStopped()) resolve(`the Temporal server ended (${signal ?? `code ${code}`})${seeLog(dataDir)}`);
+    });
+  });
+}
+
 async function untilServing(address: string, child: ChildProcess, dataDir: string | undefined): Promise<void> {
   const deadline = Date.now() + START_TIMEOUT_MS;
   for (;;) {
     if (child.exitCode !== null) {
-      const where = dataDir === undefined ? "" : `; see ${logFile(dataDir)}`;
-      throw new Error(`the Temporal server ended at its start with code ${child.exitCode}${where}`);
+      throw new Error(`the Temporal server ended at its start with code ${child.exitCode}${seeLog(dataDir)}`);
     }
     try {
       const connection = await Connection.connect({ address, connectTimeout: "2s" });
@@ -182,6 +205,10 @@ export function uiCodecEndpoint({ api, temporal }: Config): string | undefined {
 
 function ownerFile(dataDir: string): string {
   return join(dataDir, "temporal.owner.json");
+}
+
+function seeLog(dataDir: string | undefined): string {
+  return dataDir === undefined ? "" : `; see ${logFile(dataDir)}`;
 }
 
 function logFile(dataDir: string): string {

@@ -1,4 +1,5 @@
 import { z } from "zod";
+import { bodySchema } from "./body.ts";
 import { httpUrl, someText } from "./fields.ts";
 import { type SubmissionDefaults, submissionFields } from "./submission.ts";
 
@@ -13,16 +14,17 @@ const DEFAULT_PROMPT = "Describe this image in detail.";
 
 /** The body of `POST /analyze`, in, and `{ input, …common fields }`, out. The first of `models` is the default. */
 export function analyzeSchema(options: SubmissionDefaults & { maxTextChars: number; models: readonly string[] }) {
-  return z
-    .object({
-      ...submissionFields(options),
-      image_url: httpUrl.describe("The picture"),
-      prompt: someText.trim().max(options.maxTextChars).default(DEFAULT_PROMPT).describe("What is asked about it"),
-      model: z.enum(options.models).default(options.models[0] ?? ""),
-    })
-    .transform((body) => {
+  const fields = {
+    ...submissionFields(options),
+    image_url: httpUrl.describe("The picture"),
+    prompt: someText.trim().max(options.maxTextChars).default(DEFAULT_PROMPT).describe("What is asked about it"),
+    model: z.enum(options.models).default(options.models[0] ?? ""),
+  };
+  return bodySchema(fields, (object) =>
+    object.transform((body) => {
       const { image_url: imageUrl, prompt, model } = body;
       const input: AnalyzeInput = { imageUrl, prompt, model };
       return { ...body, input };
-    });
+    }),
+  );
 }

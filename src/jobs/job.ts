@@ -131,11 +131,6 @@ export interface JobResult {
   outputPath?: string;
 }
 
-/** Kinds of jobs whose result is given as text, not as a link. */
-export function hasTextResult(type: JobType): boolean {
-  return type === "whisper" || type === "analyze";
-}
-
 const TIMELINE_LIMIT = 50;
 
 /** The view of a job at the moment it is accepted. */

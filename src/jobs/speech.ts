@@ -96,6 +96,27 @@ export interface OlderNames {
   audio_text?: string | undefined;
 }
 
+/** The fields of a voice that is cloned, by both of their names. */
+const references = ["reference_audio_url", "reference_text", "audio_url", "audio_text"] as const;
+
+/**
+ * What does not apply may be anything, as programs send their fields whether or not they apply: a reference beside
+ * another voice, an older name beside the newer one that wins, a monologue without items beside a text.
+ */
+export function withoutUnusedSpeech(body: Record<string, unknown>): Record<string, unknown> {
+  const used = { ...body };
+  if (body.text !== undefined && Array.isArray(body.monologue) && body.monologue.length === 0) delete used.monologue;
+  const clones = body.voice === undefined ? body.audio_url !== undefined : body.voice === "clone";
+  if (!clones) for (const name of references) delete used[name];
+  else if (body.reference_audio_url !== undefined) {
+    // The older name may have been what made it a clone.
+    used.voice = "clone";
+    delete used.audio_url;
+  }
+  if (body.reference_text !== undefined) delete used.audio_text;
+  return used;
+}
+
 type Problem = (field: string, message: string) => void;
 
 /** What is wrong with fields that are each right: too much to say, a clone without its voice. */

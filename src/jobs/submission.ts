@@ -1,14 +1,37 @@
 import { z } from "zod";
-import { httpUrl, integer } from "./fields.ts";
+import { httpUrl, InexactNumber, integer } from "./fields.ts";
 
 export const priorities = ["low", "normal", "high"] as const;
 export type Priority = (typeof priorities)[number];
 
 const MAX_METADATA_BYTES = 4096;
 
-const metadata = z
-  .record(z.string(), z.unknown(), { error: "must be an object" })
-  .refine(fitsMetadata, { error: `must be at most ${MAX_METADATA_BYTES} bytes of JSON` });
+/** Kept as it is: a schema of its keys would lose one that is called `__proto__`. */
+const metadata: z.ZodType<Record<string, unknown>, Record<string, unknown>> = z
+  .any()
+  .refine(isObject, { error: "must be an object", abort: true })
+  .refine(fitsMetadata, { error: `must be at most ${MAX_METADATA_BYTES} bytes of JSON`, abort: true })
+  .superRefine((value, context) => {
+    const inexact = inexactIn(value);
+    if (inexact === undefined) return;
+    const message = `cannot keep the number ${inexact.digits} as it is: send it as a text`;
+    context.addIssue({ code: "custom", message });
+  })
+  .meta({ type: "object", additionalProperties: {} });
+
+function isObject(value: unknown): boolean {
+  return typeof value === "object" && value !== null && !Array.isArray(value);
+}
+
+function inexactIn(value: unknown): InexactNumber | undefined {
+  if (value instanceof InexactNumber) return value;
+  if (typeof value !== "object" || value === null) return undefined;
+  for (const part of Object.values(value)) {
+    const found = inexactIn(part);
+    if (found !== undefined) return found;
+  }
+  return undefined;
+}
 
 function fitsMetadata(value: unknown): boolean {
   try {

@@ -26,6 +26,8 @@ export interface WebhookAttempt {
   /** The receiver's answer, if there was one. */
   statusCode?: number;
   ms: number;
+  /** Where the receiver's redirect leads that was not followed; without its query. */
+  location?: string;
   error?: string;
   /** No further attempt can help. */
   permanent?: boolean;

@@ -1,9 +1,11 @@
 import { loadConfig } from "../config.ts";
+import { readEnvFile } from "../envFile.ts";
 import { fail, stopOnSignal } from "../processes.ts";
 import { startSimulator } from "./simulator.ts";
 
 /** `npm run simulator`: the simulator alone. */
 async function main(): Promise<void> {
+  readEnvFile();
   const config = loadConfig(process.env);
   const { ffmpegPath, ffprobePath } = config;
   const simulator = await startSimulator({ ...config.simulator, ffmpegPath, ffprobePath });

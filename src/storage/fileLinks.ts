@@ -3,12 +3,14 @@ import type { LinkOptions } from "./objectStore.ts";
 
 /**
  * Links to files that the API serves itself, at `/files/<key>?expires=…&signature=…`. The signature is
- * HMAC-SHA256 over key, expiry and download name, so that none of them can be changed.
+ * HMAC-SHA256 over key, expiry and download name, so that none of them can be changed; whoever has a link may add `inline=1`.
  */
-export function signedPath(secret: string, key: string, { expiresInSeconds, downloadName }: LinkOptions): string {
+export function signedPath(secret: string, key: string, options: LinkOptions): string {
+  const { expiresInSeconds, downloadName, inline } = options;
   const expires = Math.floor(Date.now() / 1000) + expiresInSeconds;
   const query = new URLSearchParams({ expires: String(expires) });
   if (downloadName !== undefined) query.set("download", downloadName);
+  if (inline === true) query.set("inline", "1");
   query.set("signature", signature(secret, key, String(expires), downloadName ?? ""));
   return `/files/${key.split("/").map(encodeURIComponent).join("/")}?${query}`;
 }

@@ -21,6 +21,8 @@ export interface LinkOptions {
   expiresInSeconds: number;
   /** The name that a browser saves the file under. */
   downloadName?: string;
+  /** A browser shows it, where it can, and does not save it. */
+  inline?: boolean;
 }
 
 /** Where results and inputs are kept. Keys are built in `keys.ts` and nowhere else. */

@@ -15,6 +15,7 @@ import { Upload } from "@aws-sdk/lib-storage";
 import { getSignedUrl } from "@aws-sdk/s3-request-presigner";
 import type { S3Config } from "../config.ts";
 import { contentTypeOf } from "./contentTypes.ts";
+import { disposition } from "./disposition.ts";
 import { ObjectNotFound, type ObjectStore } from "./objectStore.ts";
 
 const CONNECT_TIMEOUT_MS = 5000;
@@ -100,11 +101,14 @@ export function createS3Store(config: S3Config): ObjectStore {
       }
     },
 
-    link(Key, { expiresInSeconds, downloadName }) {
-      const ResponseContentDisposition = downloadName && `attachment; filename="${downloadName}"`;
-      return getSignedUrl(linkClient, new GetObjectCommand({ Bucket, Key, ResponseContentDisposition }), {
-        expiresIn: expiresInSeconds,
-      });
+    link(Key, { expiresInSeconds, downloadName, inline }) {
+      const ResponseContentDisposition =
+        downloadName && disposition(inline === true ? "inline" : "attachment", downloadName);
+      // A bucket forbids no scripts: what somebody has said must not become a page that runs on its domain.
+      const ResponseContentType =
+        inline === true && contentTypeOf(Key).startsWith("text/html") ? "text/plain; charset=utf-8" : undefined;
+      const command = new GetObjectCommand({ Bucket, Key, ResponseContentDisposition, ResponseContentType });
+      return getSignedUrl(linkClient, command, { expiresIn: expiresInSeconds });
     },
   };
   return store;

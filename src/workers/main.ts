@@ -1,6 +1,7 @@
 import { existsSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import { type Config, loadConfig } from "../config.ts";
+import { readEnvFile } from "../envFile.ts";
 import { createLogger } from "../log.ts";
 import { startMetrics } from "../metrics.ts";
 import { fail, refuseHalfAStack, stopOnSignal, warnOfIgnored } from "../processes.ts";
@@ -11,6 +12,7 @@ import { bundleWorkflows, type WorkflowBundle } from "./workers.ts";
 
 /** The process of `npm run worker`: works until a signal ends it, then hands its activities over. */
 async function main(): Promise<void> {
+  readEnvFile();
   const config = loadConfig(process.env);
   refuseHalfAStack(config);
   const log = createLogger(config.logLevel);

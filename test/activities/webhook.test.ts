@@ -28,7 +28,7 @@ const OLD_SECRET = "the old secret";
 interface Receiver {
   url: string;
   origin: string;
-  received: { headers: IncomingHttpHeaders; body: string }[];
+  received: { method?: string | undefined; url?: string | undefined; headers: IncomingHttpHeaders; body: string }[];
   close(): Promise<void>;
 }
 
@@ -36,7 +36,8 @@ interface Receiver {
 async function startReceiver(answer: Answer = (response) => response.end()): Promise<Receiver> {
   const received: Receiver["received"] = [];
   const server: Server = createServer(async (request, response) => {
-    received.push({ headers: request.headers, body: await text(request) });
+    const { method, url, headers } = request;
+    received.push({ method, url, headers, body: await text(request) });
     answer(response);
   });
   server.listen(0, "127.0.0.1");
@@ -205,6 +206,78 @@ describe("an attempt to deliver a webhook", () => {
     assert.match(last.error ?? "", /has not been answering/);
     assert.equal(hanging.received.length, 2);
     assert.deepEqual((await readLedger(store, jobId))?.attempts, [last]);
+  });
+
+  /** A receiver that redirects from `/hook` as it is told, and takes what comes to any other path. */
+  async function redirecting(status: number, locationOf: (origin: string) => string): Promise<Receiver> {
+    const started = await startReceiver((response) => {
+      if (response.req.url?.startsWith("/hook") !== true) response.end();
+      else response.writeHead(status, { Location: locationOf(started.origin) }).end();
+    });
+    receivers.push(started);
+    return started;
+  }
+
+  for (const [status, location, path] of [
+    [307, () => "/moved?now=1", "/moved?now=1"],
+    [308, (origin: string) => `${origin}/moved`, "/moved"],
+    [308, () => "moved", "/moved"],
+  ] as const) {
+    it(`follows ${status} to ${location("…")} on the same host, with the same request`, async () => {
+      const { url, received } = await redirecting(status, location);
+      const jobId = randomUUID();
+      const { attempt } = prepare();
+      assert.deepEqual((({ at: _at, ms: _ms, ...made }) => made)(tried(await attempt(url, { jobId }))), {
+        delivered: true,
+        statusCode: 200,
+      });
+      const [first, second] = received;
+      assert.equal(received.length, 2);
+      assert.equal(second?.url, path);
+      assert.deepEqual([second?.method, second?.body], ["POST", first?.body]);
+      for (const name of ["webhook-id", "webhook-timestamp", "webhook-signature", "content-type"]) {
+        assert.ok(second?.headers[name], name);
+        assert.equal(second.headers[name], first?.headers[name], name);
+      }
+    });
+  }
+
+  for (const [status, location, shown] of [
+    [301, (origin: string) => `${origin}/moved?token=secret`, "/moved"],
+    [302, () => "/login?next=secret#secret", "/login"],
+    [303, () => "/see", "/see"],
+    [307, (origin: string) => `${origin.replace("127.0.0.1", "localhost")}/a?token=secret`, "localhost"],
+    [308, () => "https://user:secret@other.example/hook?token=secret", "https://other.example/hook"],
+    [308, () => "https://127.0.0.1:1/hook", "https://127.0.0.1:1/hook"],
+    [307, () => "/hook?again", "/hook"],
+    [307, () => "javascript:secret", "not an http"],
+    [307, () => "http://", "not an http"],
+  ] as const) {
+    it(`says where ${status} to ${location("…")} leads, and goes nowhere else`, async () => {
+      const { url, received } = await redirecting(status, location);
+      const jobId = randomUUID();
+      const { attempt, store } = prepare();
+      const made = tried(await attempt(url, { jobId }));
+      assert.deepEqual([made.delivered, made.statusCode, made.permanent], [false, status, undefined]);
+      assert.ok(made.location?.includes(shown), made.location);
+      assert.ok(made.error?.includes(made.location ?? "?"), made.error);
+      assert.deepEqual((await readLedger(store, jobId))?.attempts, [made]);
+      assert.doesNotMatch(JSON.stringify(made), /secret|user/);
+      assert.equal(received.length, location("").startsWith("/hook") ? 4 : 1);
+    });
+  }
+
+  it("says nothing of a redirect that leads nowhere", async () => {
+    const { url } = await receiver((response) => response.writeHead(307).end());
+    const made = tried(await prepare().attempt(url));
+    assert.deepEqual([made.statusCode, made.location, made.error], [307, undefined, undefined]);
+  });
+
+  it("is checked anew on every hop: only the origin that was called is exempt", async () => {
+    const { url, received } = await redirecting(308, (origin) => origin.replace("http:", "https:"));
+    const made = tried(await prepare().attempt(url));
+    assert.match(made.error ?? "", /127\.0\.0\.1 is not a public address/);
+    assert.deepEqual([made.permanent, received.length], [true, 1]);
   });
 
   it("is written down, the later ones after the first", async () => {

@@ -193,7 +193,7 @@ describe("a job, with no worker running", () => {
     it(`answers 400 to who wants the result of a job that is ${state}`, async () => {
       const id = await show({ state, error });
       const { status, body } = await answer(api.fetch(`/result/${id}`));
-      assert.deepEqual([status, body], [400, { error, code: `job_${state}`, status: state }]);
+      assert.deepEqual([status, body], [400, { id, error, code: `job_${state}`, status: state }]);
       await handleOf(id).terminate();
     });
   }

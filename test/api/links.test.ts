@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { Hono } from "hono";
-import { baseUrlOf } from "../../src/api/links.ts";
+import { baseUrlOf, pathFor } from "../../src/api/links.ts";
 
 interface Proxying {
   publicUrl?: string;
@@ -37,5 +37,47 @@ describe("the base of links", () => {
   it("is the configured one before all others", async () => {
     const publicUrl = "https://public.example/render";
     assert.equal(await baseUrl(forwarded, { publicUrl, trustProxy: true }), publicUrl);
+  });
+});
+
+describe("the path of something in an answer", () => {
+  async function path(
+    asked: string,
+    headers: Record<string, string> = {},
+    { publicUrl, trustProxy = false }: Proxying = {},
+  ) {
+    const app = new Hono().all("*", (c) => c.text(pathFor(c, "/jobs/1", { publicUrl, trustProxy })));
+    return await (await app.request(`http://api.internal:5000${asked}`, { method: "POST", headers })).text();
+  }
+  const prefixed = (prefix: string) => ({ "X-Forwarded-Prefix": prefix });
+  const trusted = { trustProxy: true };
+
+  for (const [asked, expected] of [
+    ["/csm", "/jobs/1"],
+    ["/jobs", "/jobs/1"],
+    ["/csm/", "/jobs/1"],
+    ["/api/v0/csm", "/api/v0/jobs/1"],
+    ["/api/v0/jobs", "/api/v0/jobs/1"],
+  ] as const) {
+    it(`is under the base path that was asked: ${asked}`, async () => {
+      assert.equal(await path(asked), expected);
+      assert.equal(await path(asked, prefixed("/render")), expected);
+      assert.equal(await path(asked, prefixed("/render"), trusted), `/render${expected}`);
+      assert.equal(await path(asked, prefixed("/a/b-c/, /d"), trusted), `/a/b-c${expected}`);
+      assert.equal(await path(asked, {}, { publicUrl: "https://public.example/render" }), `/render${expected}`);
+      assert.equal(await path(asked, {}, { publicUrl: "https://public.example" }), expected);
+    });
+  }
+
+  for (const prefix of ["//evil.example", "/\\evil.example", "evil", "/a//b", "/a?b", "/a#b", "/a b", "/", ""]) {
+    it(`has no prefix "${prefix}"`, async () => {
+      assert.equal(await path("/csm", prefixed(prefix), trusted), "/jobs/1");
+      assert.equal(await baseUrl(prefixed(prefix), trusted), "http://api.internal:5000");
+    });
+  }
+
+  it("is under the same prefix as links are", async () => {
+    assert.equal(await baseUrl({ ...forwarded, ...prefixed("/render/") }, trusted), "https://render.example/render");
+    assert.equal(await baseUrl(prefixed("/render")), "http://api.internal:5000");
   });
 });

@@ -117,6 +117,51 @@ describe("every answer", () => {
     await closed.close();
   });
 
+  it("may be asked for by browsers with all that they and their libraries send, and read in all that it says", async () => {
+    const headers = (names: string | null) =>
+      new Set((names ?? "").split(",").map((name) => name.trim().toLowerCase()));
+    const wanted = [
+      ...[
+        "range",
+        "if-range",
+        "if-none-match",
+        "traceparent",
+        "tracestate",
+        "baggage",
+        "sentry-trace",
+        "authorization",
+      ],
+      ...["x-c3-render-key", "idempotency-key", "prefer", "content-type", "content-encoding", "last-event-id"],
+    ];
+    for (const path of ["/csm", "/api/v0/jobs", `/status/${ID}`, "/gpus", "/files/results/a.mp3", "/nothing"]) {
+      const preflight = await fetch(`${api.url}${path}`, {
+        method: "OPTIONS",
+        headers: {
+          Origin: "https://app.example",
+          "Access-Control-Request-Method": "GET",
+          "Access-Control-Request-Headers": wanted.join(","),
+        },
+      });
+      assert.equal(preflight.status, 204, path);
+      assert.ok(Number(preflight.headers.get("Access-Control-Max-Age")) >= 600);
+      const allowed = headers(preflight.headers.get("Access-Control-Allow-Headers"));
+      for (const name of wanted) assert.ok(allowed.has(name), name);
+      const methods = headers(preflight.headers.get("Access-Control-Allow-Methods"));
+      for (const method of ["get", "post", "patch", "delete"]) assert.ok(methods.has(method), method);
+    }
+    const said = [
+      ...["content-range", "accept-ranges", "content-length", "content-disposition", "etag", "location"],
+      ...["ratelimit-limit", "ratelimit-remaining", "ratelimit-reset", "ratelimit-policy", "retry-after"],
+      ...["idempotent-replayed", "preference-applied", "x-request-id"],
+    ];
+    for (const path of ["/healthz", "/nothing", "/status/1"]) {
+      const answer = await api.fetch(path, { headers: { Origin: "https://app.example" } });
+      assert.equal(answer.headers.get("Access-Control-Allow-Origin"), "https://app.example", path);
+      const exposed = headers(answer.headers.get("Access-Control-Expose-Headers"));
+      for (const name of said) assert.ok(exposed.has(name), name);
+    }
+  });
+
   it("is logged in one line, without keys and query strings", async () => {
     lines.length = 0;
     const response = await api.fetch("/status/1?signature=secret-in-query");

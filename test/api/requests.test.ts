@@ -2,6 +2,7 @@ import assert from "node:assert/strict";
 import { request } from "node:http";
 import { connect } from "node:net";
 import { Readable } from "node:stream";
+import { setTimeout as sleep } from "node:timers/promises";
 import fc from "fast-check";
 import { KEY, startTestApi, type TestApi } from "./support.ts";
 
@@ -34,15 +35,21 @@ describe("a request that cannot be answered", () => {
     const cases: [title: string, body: unknown, field: string, sentence: RegExp][] = [
       ["no text", {}, "text", /text or monologue is required/],
       ["text and monologue", { ...valid, monologue: ["b"] }, "monologue", /not both/],
-      ["an empty text", { text: "" }, "text", /must not be empty/],
+      ["an empty text", { text: "" }, "text", /text or monologue is required/],
+      ["a text that says nothing", { text: " ." }, "text", /must contain something to say/],
       ["a text that is a number", { text: 5 }, "text", /must be a string/],
-      ["a null text", { text: null }, "text", /must be a string/],
+      ["a null text", { text: null }, "text", /text or monologue is required/],
       ["a monologue that is a string", { monologue: "a" }, "monologue", /must be an array/],
-      ["an empty item", { monologue: ["a", " "] }, "monologue.1", /must not be empty/],
+      ["an empty item", { monologue: ["a", " "] }, "monologue.1", /must contain something to say/],
       ["too many items", { monologue: Array(201).fill("a") }, "monologue", /must be at most 200 items/],
       ["an unknown voice", { ...valid, voice: "robot" }, "voice", /must be one of random, conversational_a/],
       ["a clone of nobody", { ...valid, voice: "clone" }, "reference_audio_url", /is required/],
-      ["an FTP reference", { ...valid, reference_audio_url: "ftp://a/b" }, "reference_audio_url", /http\(s\) URL/],
+      [
+        "an FTP reference",
+        { ...valid, voice: "clone", reference_audio_url: "ftp://a/b" },
+        "reference_audio_url",
+        /http\(s\) URL/,
+      ],
       ["a boolean number", { ...valid, topk: true }, "topk", /must be a number/],
       ["a word for a number", { ...valid, temperature: "hot" }, "temperature", /must be a number/],
       ["NaN in words", { ...valid, temperature: "NaN" }, "temperature", /must be a number/],
@@ -200,6 +207,32 @@ describe("a request that cannot be answered", () => {
     assert.equal(status, 413);
     assert.ok(sent < 10_000_000, `${sent} bytes were taken`);
   });
+
+  for (const [path, key, status] of [
+    ["/csm", KEY, 413],
+    ["/csm", "wrong", 401],
+    ["/nothing", KEY, 404],
+  ] as const) {
+    it(`answers ${status} to who still sends, and reads the answer only then: POST ${path}`, async () => {
+      const bytes = 1_000_000;
+      const socket = connect(Number(new URL(api.url).port), "127.0.0.1");
+      const lines = [
+        `POST ${path} HTTP/1.1`,
+        "Host: localhost",
+        `X-C3-RENDER-KEY: ${key}`,
+        "Content-Type: application/json",
+        `Content-Length: ${bytes}`,
+        "Connection: close",
+      ];
+      socket.write(`${lines.join("\r\n")}\r\n\r\n`);
+      socket.write("a".repeat(bytes / 2));
+      // Longer than Node's adapter waits before it cuts the connection.
+      await sleep(1200);
+      socket.end("a".repeat(bytes / 2));
+      const answer = Buffer.concat(await socket.toArray()).toString();
+      assert.match(answer, new RegExp(`^HTTP/1.1 ${status} `));
+    });
+  }
 
   it("answers 400 to a Host that is none", async () => {
     const answer = await rawRequest(api.url, "GET /healthz HTTP/1.1\r\nHost: a b\r\nConnection: close\r\n\r\n");

@@ -36,6 +36,8 @@ interface TestApiOptions {
   client?: Client;
   env?: Record<string, string>;
   log?: Logger;
+  /** What the API has instead of its store. */
+  storeThrough?: (store: ObjectStore) => ObjectStore;
 }
 
 /** The API, really listening, on files in a folder of its own. */
@@ -43,6 +45,7 @@ export async function startTestApi({
   client,
   env = {},
   log = createLogger("silent"),
+  storeThrough = (store) => store,
 }: TestApiOptions = {}): Promise<TestApi> {
   const dir = await mkdtemp(join(tmpdir(), "c3-render-api-"));
   const config = loadConfig({
@@ -60,7 +63,7 @@ export async function startTestApi({
   const app = createApp({
     config,
     client: client ?? absent!,
-    store,
+    store: storeThrough(store),
     log,
     metrics: createMetrics(),
     limits,

@@ -141,10 +141,8 @@ describe("safeFetch", () => {
     });
   }
 
-  it("follows no more redirects than it may, and none for a post", async () => {
+  it("follows no more redirects than it may", async () => {
     await assert.rejects(get(`http://127.0.0.1:${port}/loop`, trusting), UnsafeUrl);
-    const posted = await trusting.post(`http://127.0.0.1:${port}/loop`, { body: "", headers: {}, timeoutMs: 5000 });
-    assert.equal(posted.status, 302);
   });
 
   it("gets from a trusted origin, with the URL's credentials as a header", async () => {

@@ -52,7 +52,7 @@ describe("the body of POST /jobs", () => {
   });
 
   it("refuses paths where the operator has opened no folder, whatever they are", () => {
-    const paths = { video_path: "face.mp4", image_path: "", audio_path: 7 };
+    const paths = { video_path: "face.mp4", image_path: " ", audio_path: 7 };
     const problems = problemsOf({ video_url: VIDEO_URL, audio_url: AUDIO_URL, ...paths });
     const message = "paths are not allowed here, only URLs";
     assert.deepEqual(problems, { video_path: message, image_path: message, audio_path: message });
@@ -83,7 +83,7 @@ describe("the body of POST /jobs", () => {
 
   it("refuses paths that lead out of the folder", () => {
     const outside = [
-      ...["", "/etc/passwd", "..", "../a.mp4", "a/../../b.mp4", "a/..", "\\\\host\\share\\a.mp4", "..\\a.mp4"],
+      ...[" /../a", "/etc/passwd", "..", "../a.mp4", "a/../../b.mp4", "a/..", "\\\\host\\share\\a.mp4", "..\\a.mp4"],
       ...["a\\..\\..\\b.mp4", "C:\\a.mp4", "c:a.mp4", "a.mp4\0.txt"],
     ];
     for (const path of outside) {

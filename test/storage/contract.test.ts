@@ -160,6 +160,16 @@ describe("the S3 store", function () {
     assert.equal((await fetch(url.split("?")[0]!)).status, 403);
   });
 
+  it("makes links that show a file, and never run what is in one", async () => {
+    const linkOf = (key: string) => store.link(key, { expiresInSeconds: 60, downloadName: "größe.html", inline: true });
+    await store.put("results/shown.html", Readable.from([Buffer.from("<script>")]), { contentType: "text/html" });
+    const shown = await fetch(await linkOf("results/shown.html"));
+    assert.equal(shown.headers.get("content-type"), "text/plain; charset=utf-8");
+    assert.match(shown.headers.get("content-disposition") ?? "", /^inline; .*filename\*=UTF-8''gr%C3%B6%C3%9Fe\.html$/);
+    await store.put("results/shown.mp3", Readable.from([Buffer.from("sound")]), MP3);
+    assert.equal((await fetch(await linkOf("results/shown.mp3"))).headers.get("content-type"), "audio/mpeg");
+  });
+
   it("signs links for the public address when there is one", async () => {
     const public_ = createS3Store({ ...server!.s3, publicUrl: "https://files.example" });
     const url = new URL(await public_.link("results/a.mp3", { expiresInSeconds: 60 }));

@@ -295,7 +295,7 @@ describe("what happens when", () => {
     it("its instances are stopped first, the jobs on them go on at the next start", async () => {
       const { id, gpu } = await submitRendering(20);
       const said: string[] = [];
-      await releaseInstances(stack.client, (line) => said.push(line));
+      await releaseInstances(stack.client, (line) => said.push(line), 45_000);
       assert.deepEqual(running(), []);
       assert.match(said.join("\n"), new RegExp(`^Stopping \\d GPU instance\\(s\\) first: .*${gpu.id}`));
       await eventually("it waits", async () => (await stack.view(id)).stage === "waiting");
@@ -306,7 +306,7 @@ describe("what happens when", () => {
 
     it("and a pool that an operator has paused stays so", async () => {
       await writePoolOverrides(store(), TYPE, { paused: true });
-      await releaseInstances(stack.client, () => {});
+      await releaseInstances(stack.client, () => {}, 45_000);
       await resumePools(stack.client, store(), [TYPE]);
       const id = await stack.submit({ text: "Held." });
       const reason = () => stack.get(`/status/${id}`).then(({ body }) => body.waiting_for);
@@ -319,7 +319,7 @@ describe("what happens when", () => {
 
   describe("no instance can be had", () => {
     it("a waiting job says that the provider is not available", async () => {
-      await releaseInstances(stack.client, () => {});
+      await releaseInstances(stack.client, () => {}, 45_000);
       await resumePools(stack.client, createObjectStore(stack.config.storage, ""), [TYPE]);
       stack.simulator.fault({ service: "comput3", path: "/launch", action: "status" });
       const id = await stack.submit({ text: "It waits." });

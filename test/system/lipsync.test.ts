@@ -87,7 +87,7 @@ describe("a lip-sync job, end to end", () => {
       const { files } = await stack.untilState(id, "success");
       assert.deepEqual([call.node, call.arguments.version, call.arguments.video_url], ["modal", "v15", undefined]);
       const { body: result } = await stack.get(`/result/${id}`);
-      assert.deepEqual(result, { id, status: "success", result_url: result.result_url });
+      assert.deepEqual(result, { id, status: "success", result_url: result.result_url, metadata: { order: 7 } });
       await assertVideo(result.result_url);
       const [{ key } = assert.fail("no file")] = files;
       const { body: own } = await stack.get(`/jobs/${id}/result`);
@@ -295,7 +295,7 @@ describe("a lip-sync job, end to end", () => {
 
     it("refuses paths that name something else at once", async () => {
       const absolute = join(outside, "secret.wav");
-      for (const path of ["../secret.wav", "talks/../../secret.wav", "..", absolute, "", "a\0b", "..\\secret.wav"]) {
+      for (const path of ["../secret.wav", "talks/../../secret.wav", "..", absolute, "a\0b", "..\\secret.wav"]) {
         assert.deepEqual(await problemsOf({ video_path: "clip.mp4", audio_path: path }), ["audio_path"], path);
       }
       const both = { ...ofVideo(), audio_path: "talks/voice.wav" };

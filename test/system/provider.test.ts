@@ -34,7 +34,7 @@ describe("a provider that gives no instances", () => {
     const headers = { "Content-Type": "application/json", "X-C3-API-KEY": apiKey };
     await fetch(`${comput3Url}/balance`, { method: "POST", headers, body: JSON.stringify({ balance }) });
   }
-  const withoutGpus = () => releaseInstances(stack.client, () => {}).then(() => resume());
+  const withoutGpus = () => releaseInstances(stack.client, () => {}, 45_000).then(() => resume());
   async function resume(): Promise<void> {
     await fetch(`${stack.apiUrl}/pools/${TYPE}`, {
       method: "PATCH",
@@ -117,7 +117,7 @@ describe("a provider that gives no instances", () => {
     const id = await stack.submit({ text: "Refused." });
     await untilTold(id);
     const startedAt = performance.now();
-    await releaseInstances(stack.client, () => {});
+    await releaseInstances(stack.client, () => {}, 45_000);
     assert.ok(performance.now() - startedAt < 10_000);
     stack.simulator.clearFaults();
     await resume();

@@ -60,10 +60,12 @@ export function createGpus(act) {
       const { gpus, last_24_hours: day } = await call("gpus");
       due = Date.now() + INTERVAL_MS;
       table.show(gpus);
+      const place = byId("stopped", HTMLParagraphElement);
+      if (day === null) return setText(place, "What was stopped within the last 24 hours is not known.");
       const cost = day.cost === undefined ? "" : `, cost ${money(day.cost)}`;
       const sum = `${day.instances} instances, ${day.jobs} jobs, ${duration(day.seconds.paid)} paid${cost}`;
       const stopped = `Stopped within the last 24 hours: ${sum}.`;
-      setText(byId("stopped", HTMLParagraphElement), stopped);
+      setText(place, stopped);
     },
     refuse: table.refuse,
   };

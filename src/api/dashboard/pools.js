@@ -97,6 +97,7 @@ function refill(input, limit) {
 
 /** @param {Pool} pool */
 function waiting({ queue }) {
+  if (queue === null) return "not known";
   const [first] = queue;
   if (first === undefined) return "0";
   const eta = first.eta_seconds === undefined ? "" : `, next in ${duration(first.eta_seconds)}`;
@@ -105,6 +106,7 @@ function waiting({ queue }) {
 
 /** @param {Pool} pool */
 function instances({ gpus }) {
+  if (gpus === null) return "not known";
   /** @type {Map<string, number>} */
   const counts = new Map();
   for (const { state } of gpus) counts.set(state, (counts.get(state) ?? 0) + 1);

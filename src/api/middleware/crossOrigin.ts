@@ -5,29 +5,49 @@ import type { ApiEnv } from "../context.ts";
 
 const codecPath = /^(?:\/api\/v0)?\/codec\//;
 
+const ownHeaders = [
+  "Authorization",
+  "Content-Encoding",
+  "Content-Type",
+  "Idempotency-Key",
+  "Last-Event-ID",
+  "Prefer",
+  "X-C3-RENDER-KEY",
+  "X-Request-Id",
+];
+const headersOfFiles = ["If-Modified-Since", "If-None-Match", "If-Range", "Range"];
+/** Libraries that trace requests add these to every one (W3C Trace Context and Baggage, Sentry). */
+const headersOfTracing = ["baggage", "sentry-trace", "traceparent", "tracestate"];
+const exposeHeaders = [
+  "Accept-Encoding",
+  "Accept-Ranges",
+  "Allow",
+  "Content-Disposition",
+  "Content-Length",
+  "Content-Range",
+  "ETag",
+  "Idempotent-Replayed",
+  "Last-Modified",
+  "Location",
+  "Preference-Applied",
+  "RateLimit-Limit",
+  "RateLimit-Policy",
+  "RateLimit-Remaining",
+  "RateLimit-Reset",
+  "Retry-After",
+  "WWW-Authenticate",
+  "X-Request-Id",
+];
+/** Browsers keep what they were allowed for two hours at most (Chromium), or a day. */
+const PREFLIGHT_SECONDS = 86_400;
+
 /** From where browsers may call: Temporal's Web UI has its payloads decrypted, and needs nothing else. */
 export function crossOrigin({ api: { corsOrigins }, temporal: { uiOrigin } }: Config): MiddlewareHandler<ApiEnv> {
   const everywhere = cors({
     origin: corsOrigins.includes("*") ? "*" : corsOrigins,
-    allowHeaders: [
-      "Authorization",
-      "Content-Type",
-      "Idempotency-Key",
-      "Last-Event-ID",
-      "Prefer",
-      "X-C3-RENDER-KEY",
-      "X-Request-Id",
-    ],
-    exposeHeaders: [
-      "Idempotent-Replayed",
-      "Location",
-      "Preference-Applied",
-      "RateLimit-Limit",
-      "RateLimit-Remaining",
-      "RateLimit-Reset",
-      "Retry-After",
-      "X-Request-Id",
-    ],
+    allowHeaders: [...ownHeaders, ...headersOfFiles, ...headersOfTracing],
+    exposeHeaders,
+    maxAge: PREFLIGHT_SECONDS,
   });
   const codec = cors({
     origin: uiOrigin === undefined ? [] : [uiOrigin],
@@ -35,6 +55,7 @@ export function crossOrigin({ api: { corsOrigins }, temporal: { uiOrigin } }: Co
     allowHeaders: ["Authorization", "Authorization-Extras", "Content-Type", "X-Namespace"],
     // Of a proxy that the browser is signed in to; the API itself knows none.
     credentials: true,
+    maxAge: PREFLIGHT_SECONDS,
   });
   return async function crossOrigin(c, next) {
     if (codecPath.test(c.req.path)) return uiOrigin === undefined ? await next() : await codec(c, next);

@@ -1,6 +1,7 @@
 import type { MiddlewareHandler } from "hono";
 import type { ApiDeps, ApiEnv } from "../context.ts";
 import { HttpError } from "../errors.ts";
+import { createPolls, type Polls } from "../polls.ts";
 import { type Allowance, WINDOW_SECONDS } from "../rateLimits.ts";
 
 const READS_PER_SUBMISSION = 10;
@@ -10,23 +11,32 @@ export function limitSubmissions(deps: ApiDeps): MiddlewareHandler<ApiEnv> {
   return limitRate(deps, "submission", 1);
 }
 
-/** The same for everything else that a key is needed for. */
+/** The same for everything else that a key is needed for, but for questions that are only repeated. */
 export function limitReads(deps: ApiDeps): MiddlewareHandler<ApiEnv> {
-  return limitRate(deps, "read", READS_PER_SUBMISSION);
+  return limitRate(deps, "read", READS_PER_SUBMISSION, createPolls());
 }
+
+const noPolls: Polls = { isRepeated: () => false, answered() {} };
 
 /** @throws HttpError 429, from the middleware */
 function limitRate(
   { limits, config }: ApiDeps,
   kind: "submission" | "read",
   factor: number,
+  polls: Polls = noPolls,
 ): MiddlewareHandler<ApiEnv> {
   return async function limitRate(c, next) {
     const { tenant, rate = config.api.rateLimitPerMinute } = c.var.caller;
+    if (polls.isRepeated(c)) {
+      const left = await limits.take(kind, tenant, rate * factor, 0);
+      for (const [name, value] of Object.entries(headersOf(left))) c.header(name, value);
+      return await next();
+    }
     const allowance = await limits.take(kind, tenant, rate * factor);
     if (!allowance.allowed) throw tooMany(kind === "read" ? "requests" : "submissions", allowance);
     for (const [name, value] of Object.entries(headersOf(allowance))) c.header(name, value);
     await next();
+    polls.answered(c);
   };
 }
 

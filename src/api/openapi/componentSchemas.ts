@@ -1,5 +1,7 @@
 import { z } from "zod";
 import type { Config } from "../../config.ts";
+import { bodySchemas } from "../../jobs/body.ts";
+import { withNullable } from "./nullable.ts";
 import { schemasOf } from "./schemas.ts";
 
 type Schema = z.core.JSONSchema.BaseSchema;
@@ -13,14 +15,24 @@ const PREFIX = "#/components/schemas/";
  */
 export function componentSchemas(config: Config): Record<string, Schema> {
   const registry = z.registry<{ id: string }>();
-  for (const [id, schema] of Object.entries(schemasOf(config))) registry.add(schema, { id });
+  const bodies = new Set<string>();
+  for (const [id, schema] of Object.entries(schemasOf(config))) {
+    registry.add(schema, { id });
+    if (bodySchemas.has(schema)) bodies.add(id);
+  }
   const { schemas } = z.toJSONSchema(registry, { io: "input", uri: (id) => `${PREFIX}${id}` });
   const tidied = Object.entries(schemas).map(([name, { $schema: _dialect, $id: _uri, ...schema }]) => {
     return [name, rewrite(schema, tidy)] as const;
   });
   const names = new Map(tidied.flatMap(([name, schema]) => (isShared(schema) ? [[keyOf(schema), name] as const] : [])));
   const refer: Change = (part) => withNull(named(part, names));
-  return Object.fromEntries(tidied.map(([name, schema]) => [name, isShared(schema) ? schema : rewrite(schema, refer)]));
+  return Object.fromEntries(
+    tidied.map(([name, schema]) => {
+      if (isShared(schema)) return [name, schema];
+      const referring = rewrite(schema, refer);
+      return [name, bodies.has(name) ? withNullable(referring) : referring];
+    }),
+  );
 }
 
 /** The schema of something that has no name, such as a parameter, and what is said of it. */

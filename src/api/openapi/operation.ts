@@ -72,7 +72,13 @@ const refusals: Record<number, Refusal> = {
   404: { name: "NotFound", description: "There is no such thing" },
   409: { name: "Conflict", description: "Not as things are now" },
   413: { name: "ContentTooLarge", description: "Too much was sent" },
-  415: { name: "UnsupportedMediaType", description: "What was sent is of another kind" },
+  415: {
+    name: "UnsupportedMediaType",
+    description: "What was sent is of another kind",
+    headers: {
+      "Accept-Encoding": { description: "With `unsupported_content_encoding`: which ones are known", optional: true },
+    },
+  },
   416: {
     name: "RangeNotSatisfiable",
     description: "There is no such part",
@@ -106,6 +112,13 @@ export const jobIdParameter: Parameter = {
   example: ID,
 };
 
+export const inlineParameter: Parameter = {
+  name: "inline",
+  in: "query",
+  description: "Links open their file in a browser instead of saving it",
+  schema: { type: "boolean" },
+};
+
 /** Where a key is needed. */
 export const forKeys: Refusals = {
   401: { missing_key: "There is no key", invalid_key: "The key is not valid" },
@@ -117,7 +130,22 @@ export const forKeys: Refusals = {
 export const forAdmins: Refusals = { ...forKeys, 403: { admin_required: "The key is not an administrator's" } };
 
 /** Where Temporal is asked. */
-export const forTemporal: Refusals = { 503: { temporal_unavailable: "Temporal cannot be reached" } };
+export const forTemporal: Refusals = {
+  503: {
+    temporal_unavailable: "Temporal cannot be reached, or does not answer",
+    temporal_overloaded: "Temporal has too much to do",
+    temporal_refused: "Temporal does not accept this service's credentials",
+    temporal_namespace_missing: "The namespace of this service is missing in Temporal",
+  },
+};
+
+/** Where the object store is asked. */
+export const forStores: Refusals = { 503: { storage_unavailable: "The object store does not answer" } };
+
+/** Where something is changed that can be asked for again. */
+export const forChanges: Refusals = {
+  503: { outcome_unknown: "It is not known whether it was done; it does no harm to ask for it again" },
+};
 
 /** Where a body is read. */
 export const forBodies: Refusals = {
@@ -125,9 +153,14 @@ export const forBodies: Refusals = {
     invalid_body: "`errors` has a sentence per field",
     malformed_json: "The body is not JSON",
     body_incomplete: "The body broke off",
+    body_not_utf8: "The body is not UTF-8",
+    undecodable_body: "The body is not what its `Content-Encoding` says",
   },
-  413: { body_too_large: "The body is too large" },
-  415: { unsupported_media_type: "The `Content-Type` is not JSON" },
+  413: { body_too_large: "The body is too large, as it is or decoded" },
+  415: {
+    unsupported_media_type: "The `Content-Type` is not JSON",
+    unsupported_content_encoding: "The `Content-Encoding` is none of `gzip`, `deflate` and `br`",
+  },
 };
 
 export const JOB_UNREADABLE = "The job is encrypted with a key that is not there any more";
@@ -136,7 +169,7 @@ export const JOB_UNREADABLE = "The job is encrypted with a key that is not there
 export const forJobs: Refusals = {
   400: { invalid_job_id: "The id is not a UUID" },
   404: { job_not_found: "The caller has no such job" },
-  503: { ...forTemporal[503], job_unreadable: JOB_UNREADABLE },
+  503: { ...forTemporal[503], ...forStores[503], job_unreadable: JOB_UNREADABLE },
 };
 
 /** All of them, by status and code. */

@@ -35,7 +35,7 @@ export const webhooks = {
       summary: "A job has ended",
       description:
         "Sent to the job's `notify_url`. Without an answer of 2xx within 10 seconds it is sent again: four times, 5 seconds " +
-        "apart or as `Retry-After` asks, then as the operator has configured. Redirects are not followed.",
+        "apart or as `Retry-After` asks, then as the operator has configured. Redirects with 307 and 308 to the same host are followed, no others.",
       security: [],
       parameters: headers,
       requestBody: {

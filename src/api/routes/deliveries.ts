@@ -1,7 +1,10 @@
+import { randomUUID } from "node:crypto";
 import { type Client, WorkflowExecutionAlreadyStartedError } from "@temporalio/client";
 import { Hono } from "hono";
 import { z } from "zod";
 import { failedDeliveries, hurryDelivery, readLedger, redeliver } from "../../deliveries.ts";
+import { bodySchema } from "../../jobs/body.ts";
+import { timeField } from "../../jobs/fields.ts";
 import { isFinal } from "../../jobs/states.ts";
 import type { WebhookAttempt } from "../../jobs/webhook.ts";
 import { withoutQuery } from "../../log.ts";
@@ -12,22 +15,23 @@ import { readBody } from "../body.ts";
 import type { ApiDeps, ApiEnv } from "../context.ts";
 import { HttpError } from "../errors.ts";
 import { jobIdOf } from "../jobId.ts";
+import type { JobReader } from "../jobReader.ts";
 import { adminOnly } from "../middleware/adminOnly.ts";
-import { readJob } from "../readJob.ts";
+import { outcomeUnknown, settled } from "../settled.ts";
 import { temporalCall } from "../temporalCall.ts";
 
 /** The body of `POST /deliveries`. */
-export const replaySchema = z.object({
-  since: z.iso.datetime({ offset: true, error: "must be a time such as 2026-01-31T12:00:00Z" }),
-  status: z.literal("failed").default("failed"),
-});
+export const replaySchema = bodySchema(
+  { since: timeField, status: z.literal("failed").default("failed") },
+  (object) => object,
+);
 
 /** What became of webhooks, and sending them again. */
-export function deliveryRoutes({ client, store, config }: ApiDeps) {
+export function deliveryRoutes({ client, store, config }: ApiDeps, jobs: JobReader) {
   return new Hono<ApiEnv>()
     .get("/jobs/:id/deliveries", async (c) => {
       const id = jobIdOf(c);
-      await readJob({ client, store }, id, c.var.caller);
+      await jobs.read(id, c.var.caller);
       const ledger = await readLedger(store, id);
       return c.json({
         id,
@@ -37,21 +41,29 @@ export function deliveryRoutes({ client, store, config }: ApiDeps) {
     })
     .post("/jobs/:id/deliveries", async (c) => {
       const id = jobIdOf(c);
-      const { view } = await readJob({ client, store }, id, c.var.caller);
+      const { view } = await jobs.readEnd(id, c.var.caller);
       if (!isFinal(view.state))
         throw new HttpError(409, "job_running", "Job has not ended, there is nothing to tell yet");
       const ledger = await readLedger(store, id);
-      const found = await temporalCall(client, async () => {
-        if (ledger === undefined) return await hurryDelivery(client, id);
-        await redeliver({ client, config }, ledger);
+      const replayId = randomUUID();
+      const sendAgain = async () => {
+        if (ledger === undefined) return await hurryDelivery(client, id, replayId);
+        await redeliver({ client, config }, ledger, replayId);
         return true;
-      });
+      };
+      const unknown = outcomeUnknown(`the webhook of job ${id} is sent again`, { job_id: id });
+      const found = await settled(client, sendAgain, unknown);
       if (!found) throw new HttpError(404, "no_webhook", "Job has no webhook");
       return c.json({ message: `The webhook of job ${id} is sent again` }, 202);
     })
     .post("/deliveries", adminOnly, async (c) => {
       const { since } = await readBody(c, replaySchema, config.api.maxBodyBytes);
-      const span = { since: new Date(since).toISOString(), until: new Date().toISOString() };
+      const now = Date.now();
+      // Not every store of Temporal's takes times that it cannot have seen yet.
+      const span = {
+        since: new Date(Math.min(Date.parse(since), now)).toISOString(),
+        until: new Date(now).toISOString(),
+      };
       const { count } = await temporalCall(client, () => client.workflow.count(failedDeliveries(span)));
       await startReplay(client, span);
       return c.json({ count }, 202);
@@ -60,21 +72,32 @@ export function deliveryRoutes({ client, store, config }: ApiDeps) {
 
 /** @throws HttpError 409 when the last request is still being worked on */
 async function startReplay(client: Client, span: { since: string; until: string }): Promise<void> {
+  const requestId = randomUUID();
+  const unknown = outcomeUnknown("the failed webhooks are sent again");
+  const start = () =>
+    client.workflow.start<typeof replayWebhooks>("replayWebhooks", {
+      workflowId: ids.replay,
+      taskQueue: taskQueues.webhooks,
+      args: [span],
+      memo: { requestId },
+      staticSummary: `sends the webhooks again that failed since ${span.since}`,
+    });
   try {
-    await temporalCall(client, () =>
-      client.workflow.start<typeof replayWebhooks>("replayWebhooks", {
-        workflowId: ids.replay,
-        taskQueue: taskQueues.webhooks,
-        args: [span],
-        staticSummary: `sends the webhooks again that failed since ${span.since}`,
-      }),
-    );
+    await settled(client, start, unknown);
   } catch (error) {
     if (!(error instanceof WorkflowExecutionAlreadyStartedError)) throw error;
+    if (await isOurs()) return;
     throw new HttpError(409, "replay_running", "Failed webhooks are being sent again already");
+  }
+
+  /** A first try that was not answered may have started it. */
+  async function isOurs(): Promise<boolean> {
+    const handle = client.workflow.getHandle(ids.replay);
+    const { memo } = await settled(client, () => handle.describe(), unknown);
+    return memo?.requestId === requestId;
   }
 }
 
-function document({ at, delivered, statusCode, ms, error }: WebhookAttempt) {
-  return { time: at, delivered, code: statusCode, ms, error };
+function document({ at, delivered, statusCode, ms, location, error }: WebhookAttempt) {
+  return { time: at, delivered, code: statusCode, ms, location, error };
 }

@@ -4,8 +4,9 @@ import { type SSEStreamingApi, streamSSE } from "hono/streaming";
 import { isFinal } from "../../jobs/states.ts";
 import type { ApiDeps, ApiEnv } from "../context.ts";
 import { jobIdOf } from "../jobId.ts";
+import type { JobReader } from "../jobReader.ts";
 import type { WatchJob } from "../jobWatch.ts";
-import { type JobReading, readJob } from "../readJob.ts";
+import type { JobReading } from "../readJob.ts";
 
 /** Proxies close what is silent for longer. */
 const COMMENT_EVERY_MS = 15_000;
@@ -16,11 +17,11 @@ const END = "end";
  * How a job goes, as Server-Sent Events. A `status` has the id of its entry in the job's timeline, which is kept
  * with the job: so a reader that comes back with `Last-Event-ID` goes on where it was, whichever process it asks.
  */
-export function eventRoutes(deps: ApiDeps, watchJob: WatchJob) {
+export function eventRoutes(deps: ApiDeps, jobs: JobReader, watchJob: WatchJob) {
   return new Hono<ApiEnv>().get("/jobs/:id/events", async (c) => {
     const id = jobIdOf(c);
     const lastId = c.req.header("Last-Event-ID");
-    await readJob(deps, id, c.var.caller);
+    await jobs.read(id, c.var.caller);
     // Nothing else tells an EventSource not to come back.
     if (lastId === END) return c.body(null, 204);
     c.header("X-Accel-Buffering", "no");

@@ -1,11 +1,15 @@
 import { Readable } from "node:stream";
 import { Hono } from "hono";
+import { nameOf } from "../../endedJob.ts";
+import { disposition } from "../../storage/disposition.ts";
 import { opensFile } from "../../storage/fileLinks.ts";
 import type { FilesystemStore } from "../../storage/filesystem.ts";
 import { type ObjectInfo, ObjectNotFound, type ObjectStore } from "../../storage/objectStore.ts";
 import type { ApiDeps, ApiEnv } from "../context.ts";
 import { HttpError } from "../errors.ts";
+import { isYes } from "../flags.ts";
 import { type ByteRange, rangeOf } from "../range.ts";
+import { etagOf, isKnownTo } from "../validators.ts";
 
 /** The files that signed links lead to; none when the object store serves its own. */
 export function fileRoutes({ store }: ApiDeps) {
@@ -19,13 +23,16 @@ export function fileRoutes({ store }: ApiDeps) {
     if (opens === "no") throw new HttpError(403, "invalid_link", "The link is not valid");
     const info = await store.head(key);
     if (info === undefined) throw new ObjectNotFound(key);
+    const kind = isYes(query.get("inline") ?? undefined) ? "inline" : "attachment";
+    const headers = headersOf(info, disposition(kind, query.get("download") ?? nameOf(key)));
+    if (isKnownTo(c.req.raw.headers, info)) return c.body(null, 304, headers);
+    const whole = { ...headers, "Content-Type": info.contentType, "Content-Length": String(info.bytes) };
+    // A part can only be asked for with GET; and nobody would read, and so close, the body of an answer to HEAD.
+    if (c.req.method === "HEAD") return c.body(null, 200, whole);
     const range = rangeOf(c.req.raw.headers, info);
-    const headers = headersOf(info, range, query.get("download"));
-    const status = range === undefined ? 200 : 206;
-    // Nobody would read, and so close, the body of an answer to HEAD.
-    if (c.req.method === "HEAD") return c.body(null, status, headers);
     const { body } = await store.get(key, range && { range });
-    return c.body(Readable.toWeb(body), status, headers);
+    if (range === undefined) return c.body(Readable.toWeb(body), 200, whole);
+    return c.body(Readable.toWeb(body), 206, { ...whole, ...partHeaders(range, info.bytes) });
   });
 }
 
@@ -34,17 +41,22 @@ export function servesLinks(store: ObjectStore): store is FilesystemStore {
   return "linkSecret" in store;
 }
 
-function headersOf(info: ObjectInfo, range: ByteRange | undefined, name: string | null): Record<string, string> {
-  const { bytes, contentType, lastModified } = info;
+/** Nothing in a file that is shown may run: a transcript is HTML, and says what somebody has said. */
+const CONTENT_SECURITY_POLICY =
+  "default-src 'none'; img-src 'self'; media-src 'self'; style-src 'unsafe-inline'; sandbox";
+
+function headersOf(info: ObjectInfo, contentDisposition: string): Record<string, string> {
   return {
-    "Content-Type": contentType,
-    "Content-Length": String(range === undefined ? bytes : range.end - range.start + 1),
-    ...(range && { "Content-Range": `bytes ${range.start}-${range.end}/${bytes}` }),
     "Accept-Ranges": "bytes",
-    "Last-Modified": lastModified.toUTCString(),
-    "Content-Disposition": name === null ? "inline" : `attachment; filename="${name}"`,
+    ETag: etagOf(info),
+    "Last-Modified": info.lastModified.toUTCString(),
+    "Content-Disposition": contentDisposition,
     "Cache-Control": "private",
-    "Content-Security-Policy": "default-src 'none'; sandbox",
+    "Content-Security-Policy": CONTENT_SECURITY_POLICY,
     "Cross-Origin-Resource-Policy": "cross-origin",
   };
+}
+
+function partHeaders({ start, end }: ByteRange, bytes: number): Record<string, string> {
+  return { "Content-Length": String(end - start + 1), "Content-Range": `bytes ${start}-${end}/${bytes}` };
 }

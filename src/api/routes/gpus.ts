@@ -3,39 +3,57 @@ import { Hono } from "hono";
 import { z } from "zod";
 import type { GpuView, LedgerEntry } from "../../gpus/types.ts";
 import { costOf } from "../../gpus/usage.ts";
+import { bodySchema } from "../../jobs/body.ts";
 import { drain } from "../../workflows/messages.ts";
 import { readOptionalBody } from "../body.ts";
 import type { ApiDeps, ApiEnv } from "../context.ts";
 import { HttpError } from "../errors.ts";
 import { createLedgerReader } from "../ledgerReader.ts";
 import { adminOnly } from "../middleware/adminOnly.ts";
+import { outcomeUnknown, settled } from "../settled.ts";
 import { temporalCall } from "../temporalCall.ts";
 
 const DAY_MS = 86_400_000;
 const MANAGERS = "WorkflowType = 'gpuManager' AND ExecutionStatus = 'Running'";
 /** The body of `POST /gpus/{id}/drain`. */
-export const drainSchema = z.object({ now: z.boolean().default(false), reason: z.string().min(1).max(200).optional() });
+export const drainSchema = bodySchema(
+  { now: z.boolean().default(false), reason: z.string().min(1).max(200).optional() },
+  (object) => object,
+);
 const gpuId = /^gpu-[A-Za-z0-9_.:-]+-\d+$/;
 
 /** The instances: what they do and what they cost. */
-export function gpuRoutes({ client, store, config }: ApiDeps) {
+export function gpuRoutes({ client, store, config, log }: ApiDeps) {
   const readLedger = createLedgerReader(store);
+
+  /** Undefined when it is not known: what is paid for now can be told all the same. */
+  async function ledgerSince(since: number): Promise<LedgerEntry[] | undefined> {
+    try {
+      return await readLedger(since);
+    } catch (error) {
+      log.warn({ err: error }, "the ledger cannot be read");
+      return undefined;
+    }
+  }
+
   return new Hono<ApiEnv>()
     .use("/gpus/*", adminOnly)
     .get("/gpus", async (c) => {
-      const views = await temporalCall(client, async () => {
-        const found: GpuView[] = [];
-        for await (const { memo } of client.workflow.list({ query: MANAGERS })) {
-          if (isGpuView(memo?.gpu)) found.push(memo.gpu);
+      const { views, unreadable } = await temporalCall(client, async () => {
+        const found = { views: [] as GpuView[], unreadable: [] as string[] };
+        for await (const { memo, workflowId } of client.workflow.list({ query: MANAGERS })) {
+          if (isGpuView(memo?.gpu)) found.views.push(memo.gpu);
+          else found.unreadable.push(workflowId);
         }
         return found;
       });
       const now = Date.now();
-      const stopped = await readLedger(now - DAY_MS);
+      const stopped = await ledgerSince(now - DAY_MS);
       return c.json({
         gpus: views.map((view) => document(view, now)),
-        last_24_hours: totalsOf(stopped),
-        stopped: stopped.map(stoppedDocument),
+        ...(unreadable.length > 0 && { unreadable }),
+        last_24_hours: stopped === undefined ? null : totalsOf(stopped),
+        stopped: stopped?.map(stoppedDocument) ?? null,
       });
     })
     .post("/gpus/:id/drain", async (c) => {
@@ -44,7 +62,8 @@ export function gpuRoutes({ client, store, config }: ApiDeps) {
       const { now, reason } = await readOptionalBody(c, drainSchema, config.api.maxBodyBytes);
       try {
         const request = { now, reason: reason ?? "drained by an operator" };
-        await temporalCall(client, () => client.workflow.getHandle(id).signal(drain, request));
+        const signal = () => client.workflow.getHandle(id).signal(drain, request);
+        await settled(client, signal, outcomeUnknown(`the GPU ${id} is drained`));
       } catch (error) {
         if (error instanceof WorkflowNotFoundError) throw new HttpError(404, "gpu_not_found", "GPU not found");
         throw error;
@@ -105,6 +124,7 @@ function stoppedDocument(entry: LedgerEntry) {
 function totalsOf(entries: readonly LedgerEntry[]) {
   const sum = (pick: (entry: LedgerEntry) => number) => entries.reduce((total, entry) => total + pick(entry), 0);
   const priced = entries.every(({ cost }) => cost !== undefined);
+  const untold = entries.filter(({ refundAmount }) => refundAmount === undefined).length;
   return {
     instances: entries.length,
     jobs: sum(({ jobs }) => jobs),
@@ -116,6 +136,7 @@ function totalsOf(entries: readonly LedgerEntry[]) {
     },
     cost: priced ? sum(({ cost = 0 }) => cost) : undefined,
     refunded: sum(({ refundAmount = 0 }) => refundAmount),
+    ...(untold > 0 && { refunds_unknown: untold }),
   };
 }
 

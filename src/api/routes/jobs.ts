@@ -1,5 +1,6 @@
 import { type Context, Hono } from "hono";
 import { z } from "zod";
+import { bodySchema } from "../../jobs/body.ts";
 import { type EndRequest, isFinal, requestableStates } from "../../jobs/states.ts";
 import { readBody, readQuery } from "../body.ts";
 import type { ApiDeps, ApiEnv } from "../context.ts";
@@ -7,26 +8,29 @@ import { endJob } from "../endJob.ts";
 import { HttpError } from "../errors.ts";
 import { jobDocument, jobSummary } from "../jobDocument.ts";
 import { jobIdOf } from "../jobId.ts";
+import type { JobReader } from "../jobReader.ts";
 import { listJobs, listSchema } from "../listJobs.ts";
 import { outlookOf, type ReadPool, waitingFields } from "../poolStatus.ts";
-import { readJob } from "../readJob.ts";
 
 const MAX_ERROR_CHARS = 1000;
 
 /** The body of `POST /job/{id}`. */
-export const markSchema = z.object({
-  status: z.enum(requestableStates),
-  error: z.string().max(MAX_ERROR_CHARS).optional(),
-  remove_data: z.boolean().default(false),
-});
+export const markSchema = bodySchema(
+  {
+    status: z.enum(requestableStates),
+    error: z.string().max(MAX_ERROR_CHARS).optional(),
+    remove_data: z.boolean().default(false),
+  },
+  (object) => object,
+);
 
 /** How a job is, and ending it. */
-export function jobRoutes(deps: ApiDeps, readPool: ReadPool) {
+export function jobRoutes(deps: ApiDeps, jobs: JobReader, readPool: ReadPool) {
   const { client, config } = deps;
   return new Hono<ApiEnv>()
     .get("/status/:id", async (c) => {
       const id = jobIdOf(c);
-      const { view, progress, waitsIn } = await readJob(deps, id, c.var.caller);
+      const { view, progress, waitsIn } = await jobs.read(id, c.var.caller);
       const { state: status, stage, error } = view;
       if (isFinal(status)) return c.json({ id, status, ...(error !== undefined && { error }) });
       const outlook = waitsIn === undefined ? undefined : await outlookOf(readPool, waitsIn, id);
@@ -39,7 +43,7 @@ export function jobRoutes(deps: ApiDeps, readPool: ReadPool) {
       });
     })
     .get("/jobs/:id", async (c) => {
-      const reading = await readJob(deps, jobIdOf(c), c.var.caller);
+      const reading = await jobs.read(jobIdOf(c), c.var.caller);
       const { view, waitsIn } = reading;
       const outlook = waitsIn === undefined ? undefined : await outlookOf(readPool, waitsIn, view.id);
       return c.json({ ...(await jobDocument(c, deps, reading)), ...(outlook && waitingFields(outlook, c.var.caller)) });
@@ -61,7 +65,7 @@ export function jobRoutes(deps: ApiDeps, readPool: ReadPool) {
     .delete("/jobs/:id", (c) => end(c, jobIdOf(c), { state: "cancelled", removeData: true }));
 
   async function end(c: Context<ApiEnv>, id: string, request: EndRequest) {
-    const outcome = await endJob(deps, id, c.var.caller, request);
+    const outcome = await endJob(deps, jobs, id, c.var.caller, request);
     const removed = request.removeData ? " and data removed" : "";
     switch (outcome.kind) {
       case "marked":

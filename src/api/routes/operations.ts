@@ -1,9 +1,10 @@
-import { type Context, Hono } from "hono";
+import { Hono } from "hono";
 import { providerSentences } from "../../gpus/provider.ts";
 import type { ProviderStatus } from "../../gpus/types.ts";
 import type { ApiDeps, ApiEnv } from "../context.ts";
 import { unavailable } from "../errors.ts";
-import type { ReadProvider } from "../poolStatus.ts";
+import { isYes } from "../flags.ts";
+import type { ProviderLook, ReadProvider } from "../poolStatus.ts";
 import { createReadiness } from "../readiness.ts";
 
 /** How the service is; open to everybody. */
@@ -13,20 +14,21 @@ export function operationsRoutes(deps: ApiDeps, readProvider: ReadProvider) {
     .get("/", (c) => c.json({ status: "C3 Render API is running", timestamp: new Date().toISOString() }))
     .get("/healthz", (c) => c.json({ status: "ok" }))
     .get("/readyz", async (c) => {
-      const [missing, trouble] = await Promise.all([whatIsMissing(), readProvider()]);
+      const [found, look] = await Promise.all([whatIsMissing(), readProvider()]);
+      const trouble = look.isKnown ? look.trouble : undefined;
       const provider = trouble && { provider: providerDocument(trouble) };
-      if (trouble !== undefined && isStrict(c)) missing.push(providerSentences[trouble.state]);
+      // Jobs are taken and kept without a provider; whoever wants to know whether they would be done asks strictly.
+      const missing = isYes(c.req.query("strict")) ? [...found, ...troubleOf(look)] : found;
       if (missing.length > 0) {
-        throw unavailable("not_ready", `Not ready: ${missing.join("; ")}`, { missing, ...provider });
+        throw unavailable("not_ready", `Not ready: ${missing.join("; ")}`, { body: { missing, ...provider } });
       }
       return c.json({ status: "ok", ...provider });
     });
 }
 
-/** Jobs are taken and kept without a provider; whoever wants to know whether they would be done asks strictly. */
-function isStrict(c: Context): boolean {
-  const strict = c.req.query("strict");
-  return strict !== undefined && !["0", "false"].includes(strict);
+function troubleOf(look: ProviderLook): string[] {
+  if (!look.isKnown) return ["it is not known whether the GPU provider gives instances"];
+  return look.trouble === undefined ? [] : [providerSentences[look.trouble.state]];
 }
 
 /** Anybody may ask, so it says nothing of what the provider said. */

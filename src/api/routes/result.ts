@@ -1,25 +1,23 @@
 import { Hono } from "hono";
 import type { ApiDeps, ApiEnv } from "../context.ts";
+import { isYes } from "../flags.ts";
 import { jobIdOf } from "../jobId.ts";
-import { resultOf } from "../jobResult.ts";
-import { readJob } from "../readJob.ts";
+import type { JobReader } from "../jobReader.ts";
+import { resultDocument } from "../jobResult.ts";
 
 /** What came of a job. */
-export function resultRoutes(deps: ApiDeps) {
+export function resultRoutes(deps: ApiDeps, jobs: JobReader) {
   return new Hono<ApiEnv>()
     .get("/result/:id", async (c) => {
-      const id = jobIdOf(c);
-      const { view } = await readJob(deps, id, c.var.caller);
-      if (view.state === "failed") return c.json({ id, status: view.state, error: view.error });
-      const result = await resultOf(c, deps, view);
-      const redirects = c.req.query("redirect") === "1" && result.result_url !== undefined;
-      if (redirects) return c.redirect(result.result_url ?? "", 302);
-      return c.json({ id, status: view.state, ...result });
+      const document = await resultDocument(c, deps, await jobs.readEnd(jobIdOf(c), c.var.caller));
+      const link = "result_url" in document ? document.result_url : undefined;
+      return isYes(c.req.query("redirect")) && link !== undefined ? c.redirect(link, 302) : c.json(document);
     })
     .get("/jobs/:id/result", async (c) => {
-      const { view } = await readJob(deps, jobIdOf(c), c.var.caller);
-      if (view.state === "failed") return c.json({ job_id: view.id, status: view.state, error: view.error });
-      const result = await resultOf(c, deps, view);
-      return c.json({ output_path: view.outputPath ?? view.files[0]?.key, ...result });
+      const reading = await jobs.readEnd(jobIdOf(c), c.var.caller);
+      const { id, status, metadata: _inTheDocument, ...result } = await resultDocument(c, deps, reading);
+      if (status !== "success") return c.json({ job_id: id, status, ...result });
+      const { outputPath, files } = reading.view;
+      return c.json({ output_path: outputPath ?? files[0]?.key, ...result });
     });
 }

@@ -6,19 +6,26 @@ import { readBody } from "../body.ts";
 import type { ApiDeps, ApiEnv } from "../context.ts";
 import { HttpError } from "../errors.ts";
 import { idempotentJob, submitOnce } from "../idempotency.ts";
+import type { JobReader } from "../jobReader.ts";
 import type { WatchJob } from "../jobWatch.ts";
+import { pathFor } from "../links.ts";
 import { limitSubmissions } from "../middleware/rateLimit.ts";
 import { documentAfter, preferredWaitSeconds } from "../preferredWait.ts";
 import { submissionSchemas } from "../submissionSchemas.ts";
 import { acceptJob, type Submission, submitJob } from "../submitJob.ts";
+import { createTurns } from "../turns.ts";
 
 /** Where the models of the media nodes run. */
 const MEDIA_POOL = "media:fast";
+/** Jobs that this process starts at one time; a Temporal server that is well takes a few hundredths of a second for one. */
+const MAX_STARTS = 32;
+const TURN_WITHIN_MS = 2000;
 
 /** A route per kind of job. */
-export function submissionRoutes(deps: ApiDeps, watchJob: WatchJob) {
+export function submissionRoutes(deps: ApiDeps, jobs: JobReader, watchJob: WatchJob) {
   const { vision, modal, api } = deps.config;
   const admit = createAdmission(deps);
+  const inTurn = createTurns(MAX_STARTS, TURN_WITHIN_MS);
   const limit = limitSubmissions(deps);
   const schemas = submissionSchemas(deps.config);
 
@@ -33,18 +40,29 @@ export function submissionRoutes(deps: ApiDeps, watchJob: WatchJob) {
     const common = acceptJob(body, c.var.caller, deps.config, once);
     // The compiler does not see that type and input belong together.
     const job = { ...common, type, input: body.input, ...(gpuType !== undefined && { gpuType }) } as JobSpec;
-    const submit = async () => {
+    const start = async () => {
       await admit(c.var.caller);
       return await submitJob(deps, job);
     };
-    const replayed = once !== undefined && (await submitOnce(deps, job, c.var.caller, submit));
+    const submit = () => inTurn(start, () => c.req.raw.signal.aborted);
+    const replayed = once !== undefined && (await submitOnce(jobs, job, c.var.caller, submit));
     if (once === undefined) await submit();
-    c.header("Location", `/jobs/${job.id}`);
+    c.header("Location", pathFor(c, `/jobs/${job.id}`, api));
     if (replayed) c.header("Idempotent-Replayed", "true");
     const seconds = preferredWaitSeconds(c);
     if (seconds === undefined) return c.json(answer(job.id));
     c.header("Preference-Applied", `wait=${seconds}`);
-    return c.json((await documentAfter(c, deps, watchJob, { id: job.id, seconds })) ?? answer(job.id));
+    return c.json((await documentOf(c, job.id, seconds)) ?? answer(job.id));
+  }
+
+  /** The job is started, whatever comes of the wait. */
+  async function documentOf(c: Context<ApiEnv>, id: string, seconds: number) {
+    try {
+      return await documentAfter(c, deps, watchJob, { id, seconds });
+    } catch (error) {
+      deps.log.warn({ err: error, jobId: id }, "the document of the new job cannot be made");
+      return undefined;
+    }
   }
 
   function post<T extends JobType>(

@@ -55,7 +55,8 @@ describe("the OpenAPI document", () => {
       }
       for (const part of inside) {
         const what = `${name} has a part that should have a name: ${JSON.stringify(part)}`;
-        assert.ok(part.properties === undefined && (part.enum?.length ?? 0) < 2, what);
+        const values = part.enum?.filter((value) => value !== null) ?? [];
+        assert.ok(part.properties === undefined && values.length < 2, what);
       }
     }
     for (const operation of Object.values(paths).flatMap((methods) => Object.values(methods))) {
@@ -96,6 +97,24 @@ describe("the OpenAPI document", () => {
     assert.deepEqual(schemas.VisionModel?.enum, ["one", "two"]);
     assert.ok(schemas.LipsyncSubmission?.properties?.audio_path);
     assert.ok(!usual.LipsyncSubmission?.properties?.audio_path);
+  });
+
+  it("says that every field that may be left out may be null, and no other", () => {
+    const { schemas } = document.components;
+    const bodies = routesOf(document).flatMap(
+      ({ requestBody }) => requestBody?.content["application/json"]?.schema ?? [],
+    );
+    const names = new Set(bodies.map(({ $ref = "" }) => $ref.slice($ref.lastIndexOf("/") + 1)));
+    assert.ok(names.delete("Payloads"), "it is Temporal's, and has words of its own");
+    assert.equal(names.size, 9);
+    for (const name of names) {
+      const { properties = {}, required = [] } = schemas[name] ?? {};
+      for (const [field, { type, anyOf = [], enum: values }] of Object.entries(properties)) {
+        const types = [type, ...anyOf.map((option) => option.type)].flat();
+        assert.equal(types.includes("null"), !required.includes(field), `${name}.${field}`);
+        if (values !== undefined) assert.equal(values.includes(null), !required.includes(field), `${name}.${field}`);
+      }
+    }
   });
 
   it("has answers and webhooks as examples that fit their schemas", () => {

@@ -1,6 +1,7 @@
 import {
   forAdmins,
   forBodies,
+  forChanges,
   forJobs,
   forKeys,
   forTemporal,
@@ -50,6 +51,7 @@ export const deliveryOperations: Operation[] = [
     refusals: [
       forKeys,
       forJobs,
+      forChanges,
       { 404: { no_webhook: "The job has no webhook" }, 409: { job_running: "The job has not ended" } },
     ],
   },
@@ -61,6 +63,12 @@ export const deliveryOperations: Operation[] = [
     summary: "Send all webhooks again that failed since a time",
     body: { schema: "Replay", examples: { "since a time": { since: "2026-11-21T10:00:00Z" } } },
     answers: { 202: { description: "They are sent, one after the other", schema: "Replayed", example: { count: 12 } } },
-    refusals: [forAdmins, forTemporal, forBodies, { 409: { replay_running: "The last request is still worked on" } }],
+    refusals: [
+      forAdmins,
+      forTemporal,
+      forBodies,
+      forChanges,
+      { 409: { replay_running: "The last request is still worked on" } },
+    ],
   },
 ];

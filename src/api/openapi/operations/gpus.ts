@@ -1,4 +1,13 @@
-import { forAdmins, forBodies, forTemporal, type Operation, type Parameter, type Refusals } from "../operation.ts";
+import {
+  forAdmins,
+  forBodies,
+  forChanges,
+  forStores,
+  forTemporal,
+  type Operation,
+  type Parameter,
+  type Refusals,
+} from "../operation.ts";
 
 const poolParameter: Parameter = {
   component: "PoolType",
@@ -46,6 +55,7 @@ export const gpuOperations: Operation[] = [
       forAdmins,
       forTemporal,
       forBodies,
+      forChanges,
       { 400: { invalid_gpu_id: "This is no id of an instance" }, 404: { gpu_not_found: "There is no such instance" } },
     ],
   },
@@ -56,7 +66,7 @@ export const gpuOperations: Operation[] = [
     tag: "Operations",
     summary: "The pools: who waits, and how many instances there may be",
     answers: { 200: { description: "All of them", schema: "Pools", example: { pools: [pool] } } },
-    refusals: [forAdmins],
+    refusals: [forAdmins, forTemporal, forStores],
   },
   {
     method: "get",
@@ -66,7 +76,7 @@ export const gpuOperations: Operation[] = [
     summary: "One pool",
     parameters: [poolParameter],
     answers: { 200: { description: "The pool", schema: "Pool", example: pool } },
-    refusals: [forAdmins, forPools],
+    refusals: [forAdmins, forTemporal, forStores, forPools],
   },
   {
     method: "patch",
@@ -80,6 +90,6 @@ export const gpuOperations: Operation[] = [
       examples: { limits: { min: 1, max: 4 }, pause: { paused: true }, "go on": { paused: false } },
     },
     answers: { 200: { description: "The pool, as it is going to be", schema: "Pool", example: pool } },
-    refusals: [forAdmins, forTemporal, forBodies, forPools],
+    refusals: [forAdmins, forBodies, forStores, forChanges, forPools],
   },
 ];

@@ -2,10 +2,12 @@ import { listSchema } from "../../listJobs.ts";
 import {
   type Answer,
   forBodies,
+  forChanges,
   forJobs,
   forKeys,
   forTemporal,
   ID,
+  inlineParameter,
   jobIdParameter,
   type Operation,
 } from "../operation.ts";
@@ -92,7 +94,7 @@ export const jobOperations: Operation[] = [
     operationId: "readJob",
     tag: "Jobs",
     summary: "Everything that is known of a job",
-    parameters: [jobIdParameter],
+    parameters: [jobIdParameter, inlineParameter],
     answers: {
       200: {
         description: "The job",
@@ -141,7 +143,7 @@ export const jobOperations: Operation[] = [
       },
     },
     answers: marked,
-    refusals: [forKeys, forJobs, forBodies],
+    refusals: [forKeys, forJobs, forBodies, forChanges],
   },
   {
     method: "delete",
@@ -152,7 +154,7 @@ export const jobOperations: Operation[] = [
     description: "From the answer on there is no such job. Its files and its record are removed when its GPU is free.",
     parameters: [jobIdParameter],
     answers: marked,
-    refusals: [forKeys, forJobs],
+    refusals: [forKeys, forJobs, forChanges],
   },
   {
     method: "get",

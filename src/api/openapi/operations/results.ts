@@ -1,4 +1,4 @@
-import { forJobs, forKeys, ID, jobIdParameter, type Operation, type Refusals } from "../operation.ts";
+import { forJobs, forKeys, ID, inlineParameter, jobIdParameter, type Operation, type Refusals } from "../operation.ts";
 
 const forResults: Refusals = {
   404: { file_not_found: "The result was removed" },
@@ -18,7 +18,8 @@ export const resultOperations: Operation[] = [
     summary: "What came of a job",
     parameters: [
       jobIdParameter,
-      { name: "redirect", in: "query", description: "`1`: leads to the file", schema: { type: "string", enum: ["1"] } },
+      { name: "redirect", in: "query", description: "Leads to the file", schema: { type: "boolean" } },
+      inlineParameter,
     ],
     answers: {
       200: {
@@ -27,7 +28,7 @@ export const resultOperations: Operation[] = [
         example: { id: ID, status: "success", result_url: "https://example.com/files/speech.mp3" },
       },
       302: {
-        description: "With `redirect=1`, when the result is a file",
+        description: "With `redirect`, when the result is a file",
         headers: { Location: { description: "The file" } },
       },
     },
@@ -39,7 +40,7 @@ export const resultOperations: Operation[] = [
     operationId: "readLipsyncResult",
     tag: "Jobs",
     summary: "What came of a lip-sync job",
-    parameters: [jobIdParameter],
+    parameters: [jobIdParameter, inlineParameter],
     answers: {
       200: {
         description: "The result, or why there is none",

@@ -1,4 +1,4 @@
-import type { Operation } from "../operation.ts";
+import { forStores, type Operation } from "../operation.ts";
 
 export const serviceOperations: Operation[] = [
   {
@@ -40,8 +40,8 @@ export const serviceOperations: Operation[] = [
         name: "strict",
         in: "query",
         description: "Not ready, either, while no GPU can be rented",
-        schema: { type: "string", enum: ["0", "1"] },
-        example: "1",
+        schema: { type: "boolean" },
+        example: true,
       },
     ],
     answers: { 200: { description: "They would", schema: "Ready", example: { status: "ok" } } },
@@ -96,6 +96,11 @@ function pageOperations(
   ];
 }
 
+const fileHeaders = {
+  ETag: { description: "Changes when the file does" },
+  "Content-Disposition": { description: "Whether it is saved, and its name" },
+};
+
 /** Where the object store is a folder, and the API serves the links to it. */
 export const fileOperation: Operation = {
   method: "get",
@@ -103,18 +108,27 @@ export const fileOperation: Operation = {
   operationId: "readFile",
   tag: "Jobs",
   summary: "A file, by a signed link",
-  description: "Made by other answers, not by hand. Parts can be asked for with `Range`.",
+  description:
+    "Made by other answers, not by hand. It is saved under its name, or shown with `inline`. Parts can be asked for with `Range`.",
   open: true,
   parameters: [
     { name: "key", in: "path", description: "Where it is stored; has slashes", schema: { type: "string" } },
     { name: "expires", in: "query", description: "Of the link", schema: { type: "string" } },
     { name: "signature", in: "query", description: "Of the link", schema: { type: "string" } },
     { name: "download", in: "query", description: "The name that it is saved by", schema: { type: "string" } },
+    { name: "inline", in: "query", description: "It is shown, not saved", schema: { type: "boolean" } },
+    { name: "If-None-Match", in: "header", description: "`ETag`s of what the caller has", schema: { type: "string" } },
+    { name: "If-Range", in: "header", description: "The `ETag` that a part must be of", schema: { type: "string" } },
     { name: "Range", in: "header", description: "Bytes (RFC 9110)", schema: { type: "string" }, example: "bytes=0-99" },
   ],
   answers: {
-    200: { description: "All of it", mediaType: "*/*" },
-    206: { description: "A part", mediaType: "*/*", headers: { "Content-Range": { description: "Which part" } } },
+    200: { description: "All of it", mediaType: "*/*", headers: fileHeaders },
+    206: {
+      description: "A part",
+      mediaType: "*/*",
+      headers: { ...fileHeaders, "Content-Range": { description: "Which part" } },
+    },
+    304: { description: "The caller has it already", headers: { ETag: fileHeaders.ETag } },
   },
   refusals: [
     {
@@ -122,5 +136,6 @@ export const fileOperation: Operation = {
       404: { file_not_found: "There is no such file" },
       416: { range_not_satisfiable: "The file has no such part" },
     },
+    forStores,
   ],
 };

@@ -2,6 +2,7 @@ import {
   type Answer,
   forBodies,
   forKeys,
+  forStores,
   forTemporal,
   type Headers,
   ID,
@@ -43,14 +44,26 @@ const answers: Record<number, Answer> = {
 };
 const forQueues: Refusals = {
   429: { tenant_queue_full: "Too many of the caller's jobs are waiting" },
-  503: { queue_full: "Too many jobs are waiting" },
+  503: {
+    queue_full: "Too many jobs are waiting",
+    overloaded: "Too many submissions are under way: nothing was started",
+    job_start_unknown: "The job `job_id` may have been started: ask for its status",
+  },
 };
 const forOnce: Refusals = {
   400: { invalid_idempotency_key: "The `Idempotency-Key` is empty or too long" },
   409: { job_being_removed: "The job of this `Idempotency-Key` is being removed" },
   422: { idempotency_key_reused: "Something else was submitted under this `Idempotency-Key`" },
 };
-const refusals = [forKeys, forBodies, forTemporal, forQueues, forOnce, { 503: { job_unreadable: JOB_UNREADABLE } }];
+const refusals = [
+  forKeys,
+  forBodies,
+  forTemporal,
+  forQueues,
+  forOnce,
+  { 503: { job_unreadable: JOB_UNREADABLE } },
+  forStores,
+];
 
 export const submissionOperations: Operation[] = [
   {

@@ -6,7 +6,11 @@ export const deliverySchema = z.object({
   delivered: z.boolean(),
   code: z.int().optional().describe("The status that the receiver answered with"),
   ms: z.number(),
-  error: z.string().optional().describe("Why there was no answer"),
+  location: z
+    .string()
+    .optional()
+    .describe("Where the receiver's redirect leads that was not followed, without its query"),
+  error: z.string().optional().describe("Why there was no answer, or why it does not count"),
 });
 
 export const deliveriesSchema = z.object({

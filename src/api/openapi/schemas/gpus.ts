@@ -48,12 +48,17 @@ export const gpuTotalsSchema = z.object({
   seconds: paidSeconds,
   cost: money,
   refunded: z.number(),
+  refunds_unknown: z.int().optional().describe("How many of which the provider did not say what it gave back"),
 });
 
 export const gpusSchema = z.object({
   gpus: z.array(gpuSchema),
-  last_24_hours: gpuTotalsSchema,
-  stopped: z.array(stoppedGpuSchema).describe("Since yesterday, the latest first"),
+  unreadable: z
+    .array(z.string())
+    .optional()
+    .describe("Instances of which nothing more is known, since the key is missing that encrypted what they say"),
+  last_24_hours: gpuTotalsSchema.nullable().describe("null: it is not known, since the object store does not answer"),
+  stopped: z.array(stoppedGpuSchema).nullable().describe("Since yesterday, the latest first; null: it is not known"),
 });
 
 export const drainedSchema = z.object({ message: z.string() });
@@ -78,9 +83,11 @@ export const poolSchema = z.object({
   limits: poolLimitsSchema,
   paused: z.boolean(),
   rate: money.describe("Money per hour of an instance"),
-  queue: z.array(queuedJobSchema),
+  known: z.literal(false).optional().describe("The pool does not answer: nobody knows who waits, and for what"),
+  queue: z.array(queuedJobSchema).nullable().describe("null: it is not known"),
   provider: poolProviderSchema.optional(),
-  gpus: z.array(poolGpuSchema),
+  gpus: z.array(poolGpuSchema).nullable().describe("null: it is not known"),
+  pending: z.literal(true).optional().describe("After a change: the pool was not told yet, and learns it in a minute"),
 });
 
 export const poolsSchema = z.object({ pools: z.array(poolSchema) });

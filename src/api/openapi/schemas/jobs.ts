@@ -47,9 +47,18 @@ const resultFields = {
 
 export const jobResultSchema = z.object(resultFields).describe("What came of a job that succeeded");
 
-export const resultStatus = z.enum(["success", "failed"]);
+export const finalState = z.enum(finalStates);
 
-export const resultSchema = z.object({ id: jobId, status: resultStatus, ...resultFields, error });
+/** What is told of a job that ended, by `GET /result` and by its webhook. */
+export const resultSchema = z.object({
+  id: jobId,
+  status: finalState,
+  ...resultFields,
+  error,
+  metadata: metadata.optional(),
+});
+/** The same under the name that receivers look for. */
+export const webhookSchema = resultSchema.describe("What `GET /result/{id}` answers");
 
 export const lipsyncResultSchema = z.object({
   ...resultFields,
@@ -137,14 +146,3 @@ export const lipsyncAcceptedSchema = jobSchema
   .partial()
   .required({ job_id: true, status: true })
   .describe(afterTheWait);
-
-export const finalState = z.enum(finalStates);
-
-/** What a webhook carries. */
-export const webhookSchema = z.object({
-  id: jobId,
-  status: finalState,
-  ...resultFields,
-  error,
-  metadata: metadata.optional(),
-});
