@@ -3,7 +3,6 @@ import { mkdtemp, rm } from "node:fs/promises";
 import { cpus, tmpdir } from "node:os";
 import { join } from "node:path";
 import autocannon from "autocannon";
-import { z } from "zod";
 import { loadConfig } from "../src/config.ts";
 import { findProgram } from "../src/dev/binaries.ts";
 import { temporalCli } from "../src/dev/programs.ts";
@@ -11,15 +10,16 @@ import { startStack } from "../src/dev/stack.ts";
 import { freePort, startTemporalServer } from "../src/dev/temporalServer.ts";
 import { createLogger } from "../src/log.ts";
 import { bundleWorkflows } from "../src/workers/workers.ts";
+import { createSubmit } from "./submit.ts";
 
 const CONNECTIONS = [1, 16, 64];
 const SECONDS = 10;
 const UNLIMITED = "100000000";
-const submitted = z.object({ id: z.string() });
+const job = { text: "Hello.", voice: "conversational_a" };
 const submission = {
   method: "POST" as const,
   headers: { "content-type": "application/json" },
-  body: JSON.stringify({ text: "Hello.", voice: "conversational_a" }),
+  body: JSON.stringify(job),
 };
 
 /**
@@ -53,8 +53,7 @@ export async function api(): Promise<void> {
     say("                connections   requests/s    p50 ms    p99 ms   not 200");
     for (const connections of CONNECTIONS)
       await load("POST /csm", stack.apiUrl, connections, { path: "/csm", ...submission }, say);
-    const response = await fetch(`${stack.apiUrl}/csm`, submission);
-    const { id } = submitted.parse(await response.json());
+    const id = await createSubmit(stack.apiUrl, { say }).submit(job);
     for (const connections of CONNECTIONS) {
       await load("GET /status", stack.apiUrl, connections, { method: "GET", path: `/status/${id}` }, say);
     }

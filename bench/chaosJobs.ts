@@ -1,6 +1,7 @@
 import { setTimeout as delay } from "node:timers/promises";
 import { z } from "zod";
 import type { Random } from "./chaosRandom.ts";
+import { BenchError } from "./submit.ts";
 
 /** One job of the drill: what is asked for, when, and whether somebody thinks better of it. */
 export interface PlannedJob {
@@ -63,9 +64,9 @@ const AGAIN_MS = 500;
 export async function submit(apiUrl: string, job: PlannedJob, refused: () => void): Promise<SubmittedJob> {
   for (;;) {
     const answer = await post(`${apiUrl}${job.path}`, job.body);
-    if (answer !== undefined && answer.status < 500) {
+    if (answer !== undefined && answer.status < 500 && answer.status !== 429) {
+      if (answer.status !== 200) throw new BenchError(`${job.kind}: ${answer.status} ${JSON.stringify(answer.body)}`);
       const { id, job_id: jobId } = accepted.parse(answer.body);
-      if (answer.status !== 200) throw new Error(`${job.kind}: ${answer.status} ${JSON.stringify(answer.body)}`);
       return { id: id ?? jobId ?? "", kind: job.kind };
     }
     refused();

@@ -1,8 +1,10 @@
+import { inspect } from "node:util";
 import { api } from "./api.ts";
 import { chaos } from "./chaos.ts";
 import { memory } from "./memory.ts";
 import { overhead } from "./overhead.ts";
 import { scheduling } from "./scheduling.ts";
+import { BenchError } from "./submit.ts";
 import { webhooks } from "./webhooks.ts";
 
 const benchmarks: Record<string, () => Promise<void>> = { api, chaos, memory, overhead, scheduling, webhooks };
@@ -13,4 +15,9 @@ if (run === undefined) {
   console.error(`npm run bench -- <name>, with one of: ${Object.keys(benchmarks).join(", ")}`);
   process.exit(1);
 }
-await run();
+try {
+  await run();
+} catch (error) {
+  console.error(error instanceof BenchError ? error.message : inspect(error));
+  process.exitCode = 1;
+}

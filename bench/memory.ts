@@ -9,7 +9,9 @@ import { pipeline } from "node:stream/promises";
 import { fileURLToPath } from "node:url";
 import { z } from "zod";
 import { startSimulator } from "../src/simulator/simulator.ts";
+import { letGo, nextMessage } from "./children.ts";
 import type { Task } from "./memoryWorker.ts";
+import { BenchError } from "./submit.ts";
 
 const MIB = 1024 * 1024;
 const RESULT_BYTES = 2048 * MIB;
@@ -48,8 +50,7 @@ export async function memory(): Promise<void> {
   });
   const run = async (task: Task) => {
     worker.send(task);
-    const [answer] = await once(worker, "message");
-    return measured.parse(answer);
+    return measured.parse(await nextMessage(worker, "The worker"));
   };
   const tasks: [string, (bytes: number) => Task, number][] = [
     ["result, node → store", (bytes) => ({ kind: "result", node, url: `${origin}/video/${bytes}` }), RESULT_BYTES],
@@ -69,8 +70,7 @@ export async function memory(): Promise<void> {
     }
     console.log(`\nGrown by ${mib(worst)} at most; the limit is ${mib(LIMIT_BYTES)}.`);
   } finally {
-    worker.disconnect();
-    await once(worker, "exit");
+    await letGo(worker);
     files.close();
     files.closeAllConnections();
     await simulator.close();
@@ -85,7 +85,9 @@ async function launch({ comput3Url, apiKey }: { comput3Url: string; apiKey: stri
     headers: { "X-C3-API-KEY": apiKey, "Content-Type": "application/json" },
     body: JSON.stringify({ type: "media:fast", expires: Math.floor(Date.now() / 1000) + 7200 }),
   });
-  return z.object({ node: z.string() }).parse(await response.json()).node;
+  const text = await response.text();
+  if (!response.ok) throw new BenchError(`The simulator answered a launch with ${response.status} ${text}.`);
+  return z.object({ node: z.string() }).parse(JSON.parse(text)).node;
 }
 
 /** `/video/<bytes>` is as much of an MP4 as is looked at, `/sound/<bytes>` is silence: both of that length. */

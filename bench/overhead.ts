@@ -3,7 +3,6 @@ import { mkdtemp, rm } from "node:fs/promises";
 import { cpus, tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
-import { z } from "zod";
 import { loadConfig } from "../src/config.ts";
 import { findProgram } from "../src/dev/binaries.ts";
 import { temporalCli } from "../src/dev/programs.ts";
@@ -13,12 +12,12 @@ import { createLogger } from "../src/log.ts";
 import { installRuntime } from "../src/workers/runtime.ts";
 import { bundleWorkflows } from "../src/workers/workers.ts";
 import { ids } from "../src/workflows/names.ts";
-import { startReceiver } from "./receiver.ts";
+import { type Receiver, startReceiver } from "./receiver.ts";
+import { createSubmit } from "./submit.ts";
 
 const SINGLE_JOBS = 40;
 const BURST_JOBS = 300;
 const GPUS = 16;
-const submitted = z.object({ id: z.string() });
 
 /**
  * What c3-render adds to a render: warm GPUs, renders of no length, real HTTP at every edge, everything on
@@ -56,13 +55,15 @@ export async function overhead(): Promise<void> {
     workflowBundle: await bundleWorkflows(config.temporal.payloadKeys.length > 0),
     env: process.env,
   });
-  const submit = () => submitJob(stack, receiver.url);
+  const submissions = createSubmit(stack.apiUrl, { say });
+  const submit = () => submissions.submit({ text: "Hello.", voice: "conversational_a", notify_url: receiver.url });
   try {
     const kind = inMemory ? "in memory" : "on SQLite";
     say(`${cpus().length} cores, Temporal ${kind}, ${GPUS} GPUs, renders of no length\n`);
     await warmUp(stack, submit, receiver.untilReceived);
     await oneByOne(stack, submit, receiver.untilReceived, say);
     await burst(submit, receiver.untilReceived, say);
+    tellOfTrouble(submissions.refused(), receiver, say);
   } finally {
     await stack.stop();
     await receiver.close();
@@ -73,13 +74,11 @@ export async function overhead(): Promise<void> {
 
 type Wait = (id: string) => Promise<number>;
 
-async function submitJob({ apiUrl }: Stack, notifyUrl: string): Promise<string> {
-  const response = await fetch(`${apiUrl}/csm`, {
-    method: "POST",
-    headers: { "Content-Type": "application/json" },
-    body: JSON.stringify({ text: "Hello.", voice: "conversational_a", notify_url: notifyUrl }),
-  });
-  return submitted.parse(await response.json()).id;
+/** Figures of jobs that were refused or failed are not those of renders. */
+function tellOfTrouble(refused: number, receiver: Receiver, say: (line: string) => void): void {
+  if (refused > 0) say(`${refused} submissions were refused at first: the times include their waiting`);
+  for (const [what, count] of receiver.failures()) say(`${count} jobs did not succeed: ${what}`);
+  if (receiver.failures().size > 0) process.exitCode = 1;
 }
 
 /** Renders until every GPU is there. */

@@ -1,6 +1,5 @@
 import { type ChildProcess, fork } from "node:child_process";
 import { randomUUID } from "node:crypto";
-import { once } from "node:events";
 import { mkdtemp, rm } from "node:fs/promises";
 import { cpus, tmpdir } from "node:os";
 import { join } from "node:path";
@@ -25,6 +24,7 @@ import { startWorker } from "../src/workers/worker.ts";
 import { bundleWorkflows } from "../src/workers/workers.ts";
 import type { deliverWebhook } from "../src/workflows/deliverWebhook.ts";
 import { ids } from "../src/workflows/names.ts";
+import { letGo, nextMessage, within } from "./children.ts";
 
 const WELL = 40;
 const HANGING = 10;
@@ -34,6 +34,7 @@ const ENGINE_SECONDS = 15;
 const LOOPS = 100;
 const WORKFLOWS = 500;
 const WORKFLOW_LOOPS = 20;
+const PATIENCE_MS = 120_000;
 
 const origins = z.object({ well: z.array(z.string()), hanging: z.array(z.string()) });
 type Receivers = z.infer<typeof origins>;
@@ -53,8 +54,7 @@ export async function webhooks(): Promise<void> {
   const folder = await mkdtemp(join(tmpdir(), "c3-render-bench-"));
   const args = [String(WELL), String(HANGING)];
   const child = fork(fileURLToPath(new URL("./webhookReceivers.ts", import.meta.url)), args);
-  const [announced] = await once(child, "message");
-  const receivers = origins.parse(announced);
+  const receivers = origins.parse(await nextMessage(child, "The process of the receivers"));
   const environment = {
     C3_API_KEY: "none",
     C3_API_URL: "http://127.0.0.1:9",
@@ -69,8 +69,7 @@ export async function webhooks(): Promise<void> {
     await measureWorkflows(environment, folder, receivers, child);
     if (reached < GOAL_PER_SECOND) process.exitCode = 1;
   } finally {
-    child.disconnect();
-    await once(child, "exit");
+    await letGo(child);
     await rm(folder, { recursive: true, force: true });
   }
 }
@@ -189,7 +188,7 @@ async function measureWorkflows(
       args: [{ ...request, retryDelaysMs: config.webhook.retryDelaysMs }],
     });
     if (isHanging) return 0;
-    await arrived;
+    await within(arrived, PATIENCE_MS, `Nobody was told of job ${request.jobId} within ${PATIENCE_MS / 1000} s.`);
     lastDelivered = request.jobId;
     return performance.now() - startedAt;
   }

@@ -116,7 +116,7 @@ describe("the command", () => {
   it("passes on what the API refuses, each field with its sentence", async () => {
     const { code, stdout, stderr } = await type(client, ["submit", "csm", "text=", "topk=500"]);
     assert.deepEqual([code, stdout], [3, ""]);
-    assert.match(stderr, /^.+ \(HTTP 400, request [0-9a-f-]{36}\)\n {2}text: .+\n {2}topk: must be at most 100\n$/);
+    assert.match(stderr, /^.+ \(HTTP 400, request [0-9a-f-]{36}\)\n {2}topk: must be at most 100\n {2}text: .+\n$/);
     const stranger = await type(createClient({ baseUrl: api.url }), ["pools"]);
     assert.deepEqual([stranger.code, stranger.stdout], [3, ""]);
     assert.match(stranger.stderr, /\(HTTP 401, request /);

@@ -49,7 +49,7 @@ for submit, body in submissions:
     wait_for(job_id)
     job, result = read_job.sync(job_id, client=client), read_result.sync(job_id, client=client)
     assert isinstance(job, models.Job) and isinstance(result, models.Result), (job, result)
-    assert job.result.to_dict().keys() == result.to_dict().keys() - {"id", "status"}
+    assert job.result.to_dict().keys() == result.to_dict().keys() - {"id", "status", "metadata"}
     assert all(entry.at.tzinfo is not None for entry in job.timeline)
     told.append({"type": job.type_.value, "status": job.status.value, "result": result.to_dict()})
     if submit is submit_speech:

@@ -1,8 +1,10 @@
 import assert from "node:assert/strict";
 import { execFile } from "node:child_process";
-import { mkdtemp, readFile, rm, stat } from "node:fs/promises";
+import { mkdtemp, readdir, readFile, rm, stat } from "node:fs/promises";
+import { createRequire } from "node:module";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { fileURLToPath, pathToFileURL } from "node:url";
 import { promisify } from "node:util";
 import { createClient } from "../../src/client/index.ts";
 import { readDocument, routesOf } from "../api/openapi/support.ts";
@@ -22,18 +24,41 @@ describe("the examples of the documentation", async () => {
     await stack.close();
   });
 
+  async function examplesOf(page: string): Promise<string[]> {
+    const text = await readFile(new URL(`../../docs/${page}`, import.meta.url), "utf8");
+    return [...text.matchAll(/```sh\n([\s\S]*?)```/g)].map(([, script = ""]) =>
+      script.replaceAll("http://127.0.0.1:5000", stack.apiUrl).replaceAll("http://127.0.0.1:5050", stack.simulator.url),
+    );
+  }
+
+  async function run(script: string): Promise<string> {
+    const env = { ...process.env, C3_RENDER_URL: stack.apiUrl };
+    const options = { cwd: folder, timeout: 120_000, env };
+    return (await promisify(execFile)("bash", ["-euo", "pipefail", "-c", script], options)).stdout;
+  }
+
+  it("run as they are in docs/cli.md", async function () {
+    this.timeout(240_000);
+    const program = fileURLToPath(new URL("../../src/cli/main.ts", import.meta.url));
+    // The examples run in a folder of their own, where there is no such package.
+    const tsx = pathToFileURL(createRequire(import.meta.url).resolve("tsx"));
+    const command = `c3-render() { "${process.execPath}" --import "${tsx}" "${program}" "$@"; }`;
+    const examples = await examplesOf("cli.md");
+    assert.equal(examples.length, 5);
+    for (const example of examples) await run(`${command}\n${example}`);
+    assert.ok((await stat(join(folder, "hello.mp3"))).size > 1000);
+    assert.match(await readFile(join(folder, "talk.srt"), "utf8"), /-->/);
+    assert.ok((await readdir(join(folder, "talk"))).length > 4);
+  });
+
   it("run as they are in docs/api.md", async function () {
     this.timeout(120_000);
-    const page = await readFile(new URL("../../docs/api.md", import.meta.url), "utf8");
-    const examples = [...page.matchAll(/```sh\n([\s\S]*?)```/g)].map(([, script = ""]) => script);
+    const examples = await examplesOf("api.md");
     assert.equal(examples.length, 18);
     const ids: string[] = [];
     for (const example of examples) {
-      const script = example
-        .replaceAll("http://127.0.0.1:5000", stack.apiUrl)
-        .replaceAll("http://127.0.0.1:5050", stack.simulator.url);
-      const { stdout } = await promisify(execFile)("bash", ["-eu", "-c", script], { cwd: folder, timeout: 60_000 });
-      assert.ok(!ERROR.test(stdout), `${script}\n${stdout}`);
+      const stdout = await run(example);
+      assert.ok(!ERROR.test(stdout), `${example}\n${stdout}`);
       ids.push(
         ...[...stdout.matchAll(/"(?:job_)?id":"([0-9a-f-]{36})","status":"(?:queued|submitted)"/g)].map(
           ([, id = ""]) => id,
