@@ -68,7 +68,7 @@ interface Scene {
 const COMPUT3_TIMEOUT_MS = 1500;
 const LOOK_EVERY_MS = 500;
 const INSIST_EVERY_MS = 100;
-const INSIST_TIMES = 600;
+const INSIST_TIMES = 2400;
 /** Of those times: how many pass before there is a further job. */
 const LURE_AFTER = 50;
 

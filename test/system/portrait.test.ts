@@ -22,7 +22,7 @@ type Fault = Parameters<Simulator["fault"]>[0];
 
 const versions: ComfyVersion[] = ["0.3.33", "0.3.49", "0.3.64", "latest"];
 /** A run that lasts until somebody ends it. */
-const ENDLESS_SECONDS = 20;
+const ENDLESS_SECONDS = 90;
 const TONE_SECONDS = 1.3;
 const GREETING = "Well met.";
 const tone = wavOf(new Int16Array(SAMPLE_RATE * TONE_SECONDS).map((_, index) => 8000 * Math.sin(index / 10)));
