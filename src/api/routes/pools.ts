@@ -2,8 +2,6 @@ import { WorkflowNotFoundError } from "@temporalio/client";
 import { Hono } from "hono";
 import { z } from "zod";
 import type { ProviderStatus } from "../../gpus/types.ts";
-import { bodySchema } from "../../jobs/body.ts";
-import { numberFields } from "../../jobs/fields.ts";
 import { readPoolOverrides, writePoolOverrides } from "../../storage/poolOverrides.ts";
 import { censusWanted, resizePool } from "../../workflows/messages.ts";
 import { ids } from "../../workflows/names.ts";
@@ -15,13 +13,13 @@ import type { ReadPool } from "../poolStatus.ts";
 import { temporalCall } from "../temporalCall.ts";
 
 const MAX_INSTANCES = 1000;
-const limit = z.number().int().min(0).max(MAX_INSTANCES).optional().register(numberFields, { isNumber: true });
+const limit = z.number().int().min(0).max(MAX_INSTANCES);
 /** The body of `PATCH /pools/{type}`. */
-export const resizeSchema = bodySchema({ min: limit, max: limit, paused: z.boolean().optional() }, (object) =>
-  object.refine((body) => Object.values(body).some((value) => value !== undefined), {
+export const resizeSchema = z
+  .object({ min: limit.optional(), max: limit.optional(), paused: z.boolean().optional() })
+  .refine((body) => Object.values(body).some((value) => value !== undefined), {
     error: "give at least one of min, max and paused",
-  }),
-);
+  });
 
 /** The pools: who waits, and how many instances there may be. */
 export function poolRoutes({ client, store, config }: ApiDeps, readPool: ReadPool) {
