@@ -3,7 +3,7 @@ import { once } from "node:events";
 import { createServer, type ServerResponse } from "node:http";
 import type { AddressInfo } from "node:net";
 import sharp from "sharp";
-import { Agent, getGlobalDispatcher, setGlobalDispatcher } from "undici";
+import { Agent, getGlobalDispatcher, setGlobalDispatcher, fetch as usualFetch } from "undici";
 import { createComput3 } from "../../src/clients/comput3.ts";
 import { ModelAborted, ModelFailure } from "../../src/clients/modelCall.ts";
 import { generate, ModelMissing, type OllamaNode, pull, type Question } from "../../src/clients/ollama.ts";
@@ -138,11 +138,11 @@ describe("the Ollama client", () => {
     setGlobalDispatcher(new Agent({ headersTimeout: 500, bodyTimeout: 500 }));
     try {
       simulator.settings.ollamaSilentSeconds = 3;
-      const tags = await fetch(`${node.baseUrl}/api/tags`, { headers: { "X-C3-API-KEY": node.apiKey } });
+      const tags = await usualFetch(`${node.baseUrl}/api/tags`, { headers: { "X-C3-API-KEY": node.apiKey } });
       assert.equal(tags.status, 200);
       const [own, usualCall] = await Promise.allSettled([
         ask(),
-        fetch(`${node.baseUrl}/api/generate`, {
+        usualFetch(`${node.baseUrl}/api/generate`, {
           method: "POST",
           headers: { "X-C3-API-KEY": node.apiKey },
           body: JSON.stringify({ model: MODEL }),
