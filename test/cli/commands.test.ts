@@ -54,7 +54,7 @@ describe("the command line", () => {
   it("passes on what the API refuses", async () => {
     await assert.rejects(run("submit", "csm", "text="), (error: ApiError) => {
       assert.ok(error instanceof ApiError);
-      assert.deepEqual(error.errors, { text: "must contain something to say: letters or figures" });
+      assert.deepEqual(error.errors, { text: "text or monologue is required" });
       return true;
     });
   });
