@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { randomUUID } from "node:crypto";
 import { Readable } from "node:stream";
+import { gzipSync } from "node:zlib";
 import type { Client } from "@temporalio/client";
 import { initialView, type JobSpec, type JobView } from "../../src/jobs/job.ts";
 import { keys } from "../../src/storage/keys.ts";
@@ -99,6 +100,27 @@ describe("a job, with no worker running", () => {
     assert.deepEqual(job.metadata, { order: 7 });
     assert.equal(job.notifyUrl, "https://user:password@example.com/hook?token=t");
     await handleOf(id).terminate();
+  });
+
+  it("gives metadata back as it was sent", async () => {
+    const metadata =
+      '{"b":1,"a":[null,{"c":null}],"":"","n":[1e+21,0.1,-1,9007199254740991],"u":"Grüße 世界 🦄 \\u0000","lone":"\\ud800"}';
+    for (const headers of [{}, { "Content-Encoding": "gzip" }] as Record<string, string>[]) {
+      const text = `{"text":"Hello.","metadata":${metadata}}`;
+      const response = await api.fetch("/api/v0/csm", {
+        method: "POST",
+        headers: { "Content-Type": "application/json", ...headers },
+        body: "Content-Encoding" in headers ? gzipSync(text) : text,
+      });
+      assert.equal(response.status, 200, await response.clone().text());
+      const { id } = (await response.json()) as { id: string };
+      assert.equal(response.headers.get("Location"), `/api/v0/jobs/${id}`);
+      assert.ok((await (await api.fetch(`/jobs/${id}`)).text()).includes(`"metadata":${metadata}`));
+      await handleOf(id).terminate();
+    }
+    const refused = await api.post("/csm", '{"text":"Hello.","metadata":{"id":12345678901234567890}}');
+    const { errors } = (await refused.json()) as { errors: Record<string, string> };
+    assert.match(errors.metadata ?? "", /cannot keep the number 12345678901234567890 as it is: send it as a text/);
   });
 
   it("reads queued, also under /api/v0 and with its id in upper case", async () => {

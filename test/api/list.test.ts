@@ -7,6 +7,8 @@ import { ids } from "../../src/workflows/names.ts";
 import { eventually } from "../support/eventually.ts";
 import { connectTestClient, startTestApi, type TestApi } from "./support.ts";
 
+const cursorOf = (at: unknown) => Buffer.from(JSON.stringify([at, randomUUID()])).toString("base64url");
+
 interface Page {
   jobs: { id: string; type: string; status: string; error?: string; metadata?: object }[];
   next_cursor?: string;
@@ -104,12 +106,21 @@ describe("the list of jobs", () => {
     assert.deepEqual(new Set(listed.slice(0, -8 - 2)), new Set(many));
   });
 
+  it("takes a cursor of any time up to year 9999, and parameters that are empty", async () => {
+    assert.deepEqual(await list("status=&type=&tenant=&limit=&cursor="), await list(""));
+    assert.deepEqual(await list(`limit=100&cursor=${cursorOf(253_402_300_799_999)}`), await list("limit=100"));
+    for (const at of [0, 1]) assert.deepEqual((await list(`cursor=${cursorOf(at)}`)).jobs, []);
+  });
+
   for (const [query, field] of [
     ["status=done", "status"],
     ["type=video", "type"],
     ["limit=0", "limit"],
     ["limit=many", "limit"],
     ["cursor=abc", "cursor"],
+    ...[-1, 1.5, null, "1", "NaN", 1e300, 253_402_300_800_000, 8.64e15, 8.64e15 + 1, Number.MAX_SAFE_INTEGER].map(
+      (at) => [`cursor=${cursorOf(at)}`, "cursor"] as const,
+    ),
     [`cursor=${Buffer.from('["x",1]').toString("base64url")}`, "cursor"],
   ] as const) {
     it(`answers 400 to ${query}`, async () => {

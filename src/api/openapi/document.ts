@@ -21,8 +21,8 @@ import { webhooks } from "./webhooks.ts";
 const DESCRIPTION = `Text, sound and pictures in; speech, transcripts, talking portraits, descriptions and lip-synced videos out.
 
 A submission is answered with the id of a job. Ask for its status until it has ended, or let a webhook tell you; then fetch
-the result. Unknown fields are ignored, and so are those that do not apply; \`null\`, and an empty text where no number is wanted, say that a
-field is left out; numbers may be strings, and fractions of whole numbers are cut off. Every answer has an \`X-Request-Id\`: that of
+the result. Unknown fields are ignored, and so are those that do not apply; in a submission \`null\`, and an empty text where no number is
+wanted, say that a field is left out; numbers may be strings, and fractions of whole numbers are cut off. Every answer has an \`X-Request-Id\`: that of
 the request, or a new one.`;
 
 /**

@@ -3,7 +3,6 @@ import { type Client, WorkflowExecutionAlreadyStartedError } from "@temporalio/c
 import { Hono } from "hono";
 import { z } from "zod";
 import { failedDeliveries, hurryDelivery, readLedger, redeliver } from "../../deliveries.ts";
-import { bodySchema } from "../../jobs/body.ts";
 import { timeField } from "../../jobs/fields.ts";
 import { isFinal } from "../../jobs/states.ts";
 import type { WebhookAttempt } from "../../jobs/webhook.ts";
@@ -21,10 +20,7 @@ import { outcomeUnknown, settled } from "../settled.ts";
 import { temporalCall } from "../temporalCall.ts";
 
 /** The body of `POST /deliveries`. */
-export const replaySchema = bodySchema(
-  { since: timeField, status: z.literal("failed").default("failed") },
-  (object) => object,
-);
+export const replaySchema = z.object({ since: timeField, status: z.literal("failed").default("failed") });
 
 /** What became of webhooks, and sending them again. */
 export function deliveryRoutes({ client, store, config }: ApiDeps, jobs: JobReader) {

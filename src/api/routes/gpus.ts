@@ -3,7 +3,6 @@ import { Hono } from "hono";
 import { z } from "zod";
 import type { GpuView, LedgerEntry } from "../../gpus/types.ts";
 import { costOf } from "../../gpus/usage.ts";
-import { bodySchema } from "../../jobs/body.ts";
 import { drain } from "../../workflows/messages.ts";
 import { readOptionalBody } from "../body.ts";
 import type { ApiDeps, ApiEnv } from "../context.ts";
@@ -16,10 +15,7 @@ import { temporalCall } from "../temporalCall.ts";
 const DAY_MS = 86_400_000;
 const MANAGERS = "WorkflowType = 'gpuManager' AND ExecutionStatus = 'Running'";
 /** The body of `POST /gpus/{id}/drain`. */
-export const drainSchema = bodySchema(
-  { now: z.boolean().default(false), reason: z.string().min(1).max(200).optional() },
-  (object) => object,
-);
+export const drainSchema = z.object({ now: z.boolean().default(false), reason: z.string().min(1).max(200).optional() });
 const gpuId = /^gpu-[A-Za-z0-9_.:-]+-\d+$/;
 
 /** The instances: what they do and what they cost. */

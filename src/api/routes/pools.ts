@@ -3,8 +3,6 @@ import { Hono } from "hono";
 import { z } from "zod";
 import type { PoolSize } from "../../gpus/pool.ts";
 import type { PoolStatus, ProviderStatus } from "../../gpus/types.ts";
-import { bodySchema } from "../../jobs/body.ts";
-import { numberFields } from "../../jobs/fields.ts";
 import { type PoolOverrides, readPoolOverrides, writePoolOverrides } from "../../storage/poolOverrides.ts";
 import { censusWanted, resizePool } from "../../workflows/messages.ts";
 import { ids } from "../../workflows/names.ts";
@@ -18,13 +16,13 @@ import { StoreUnavailable } from "../storeErrors.ts";
 import { temporalCall } from "../temporalCall.ts";
 
 const MAX_INSTANCES = 1000;
-const limit = z.number().int().min(0).max(MAX_INSTANCES).optional().register(numberFields, { isNumber: true });
+const limit = z.number().int().min(0).max(MAX_INSTANCES);
 /** The body of `PATCH /pools/{type}`. */
-export const resizeSchema = bodySchema({ min: limit, max: limit, paused: z.boolean().optional() }, (object) =>
-  object.refine((body) => Object.values(body).some((value) => value !== undefined), {
+export const resizeSchema = z
+  .object({ min: limit.optional(), max: limit.optional(), paused: z.boolean().optional() })
+  .refine((body) => Object.values(body).some((value) => value !== undefined), {
     error: "give at least one of min, max and paused",
-  }),
-);
+  });
 
 /** The pools: who waits, and how many instances there may be. */
 export function poolRoutes({ client, store, config, log }: ApiDeps, readPool: ReadPool) {

@@ -304,7 +304,11 @@ function requestOf(
       { weight: 1, arbitrary: segments },
       { weight: 1, arbitrary: valuesOf(schema, components).map((value) => encodeURIComponent(String(value))) },
     );
-  const headersOf = (name: string) => fc.oneof(values[name] ?? headerValues, headerValues);
+  const headersOf = (name: string) =>
+    fc.oneof(
+      { weight: name.startsWith("If-") ? 9 : 1, arbitrary: values[name] ?? headerValues },
+      { weight: 1, arbitrary: headerValues },
+    );
   const ofKind = (kind: string, required: boolean) => {
     const named = parameters.filter((parameter) => parameter.in === kind);
     const entries = named.map(({ name, schema }) => [
