@@ -1,6 +1,6 @@
 import { parseArgs } from "node:util";
 import { z } from "zod";
-import type { Client, JobFilter, Submissions } from "../client/index.ts";
+import type { Client, JobFilter, PatientOptions, Submissions } from "../client/index.ts";
 import { type JobType, jobTypes } from "../jobs/job.ts";
 
 export const USAGE = `c3-render submit <${jobTypes.join("|")}> [<field>=<value> …] [--json <fields>] [--wait]
@@ -29,6 +29,7 @@ export async function runCommand(
   client: Client,
   args: readonly string[],
   signal: AbortSignal,
+  onRetry?: PatientOptions["onRetry"],
 ): Promise<{ output: unknown; ok: boolean }> {
   const { values, positionals } = parse(args);
   const [command, subject, ...rest] = positionals;
@@ -40,8 +41,8 @@ export async function runCommand(
   if (command !== "submit" && rest.length > 0) throw new UsageError(`${rest.join(" ")}: is too much`);
   switch (command) {
     case "submit": {
-      const id = await client.submit(typeOf(subject), bodyOf(rest, values.json), { signal });
-      return values.wait ? await wait(client, id, signal) : { output: { id }, ok: true };
+      const id = await client.submit(typeOf(subject), bodyOf(rest, values.json), { signal, onRetry });
+      return values.wait ? await wait(client, id, { signal, onRetry }) : { output: { id }, ok: true };
     }
     case "status":
       return { output: await client.status(subject, { signal }), ok: true };
@@ -50,7 +51,7 @@ export async function runCommand(
     case "job":
       return { output: await client.job(subject, { signal }), ok: true };
     case "wait":
-      return await wait(client, subject, signal);
+      return await wait(client, subject, { signal, onRetry });
     case "cancel":
       return { output: { message: await client.cancel(subject, { signal }) }, ok: true };
     case "remove":
@@ -69,8 +70,8 @@ function parse(args: readonly string[]) {
   }
 }
 
-async function wait(client: Client, id: string, signal: AbortSignal) {
-  const job = await client.wait(id, { signal });
+async function wait(client: Client, id: string, options: PatientOptions) {
+  const job = await client.wait(id, options);
   return { output: job, ok: job.result !== undefined };
 }
 

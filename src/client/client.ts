@@ -1,3 +1,4 @@
+import { randomUUID } from "node:crypto";
 import { setTimeout as delay } from "node:timers/promises";
 import { z } from "zod";
 import { errorSchema } from "../api/openapi/schemas/errors.ts";
@@ -12,8 +13,11 @@ import {
 } from "../api/openapi/schemas/jobs.ts";
 import type { JobType } from "../jobs/job.ts";
 import { isFinal, type RequestableState } from "../jobs/states.ts";
+import { retryAfterMs } from "../retryAfter.ts";
 import { timeLimit } from "../timeLimit.ts";
 import { ApiError } from "./errors.ts";
+import { type JobEvent, readEvents } from "./events.ts";
+import { type OnRetry, withRetries } from "./retries.ts";
 import type { Job, JobFilter, JobPage, Result, Status, Submissions } from "./types.ts";
 
 export interface ClientOptions {
@@ -28,10 +32,18 @@ export interface CallOptions {
   signal?: AbortSignal | undefined;
 }
 
+/** Of calls that are made again while the network or the API fails for now. */
+export interface PatientOptions extends CallOptions {
+  /** Is told of each failure, and when the next call is made. */
+  onRetry?: OnRetry | undefined;
+}
+
 export type Client = ReturnType<typeof createClient>;
 
 const TIMEOUT_MS = 30_000;
 const POLL_MS = 1000;
+/** How long a submission is made again: an API takes less time to restart. */
+const SUBMIT_WITHIN_MS = 60_000;
 
 const paths: Record<JobType, string> = {
   csm: "/csm",
@@ -47,21 +59,29 @@ export function createClient({ baseUrl, apiKey, timeoutMs = TIMEOUT_MS }: Client
   const origin = baseUrl.replace(/\/+$/, "");
   const key: Record<string, string> = apiKey === undefined ? {} : { "X-C3-RENDER-KEY": apiKey };
 
-  async function call<T extends z.ZodType>(
-    schema: T,
+  async function request(
     method: "GET" | "POST" | "DELETE",
     path: string,
-    { signal, body, headers }: CallOptions & { body?: object; headers?: Record<string, string> } = {},
-  ): Promise<z.output<T>> {
+    { signal, body, headers }: { signal: AbortSignal; body?: object; headers?: Record<string, string> },
+  ): Promise<Response> {
     const response = await fetch(`${origin}${path}`, {
       method,
       headers: { ...key, ...headers, ...(body && { "Content-Type": "application/json" }) },
       ...(body && { body: JSON.stringify(body) }),
-      signal: timeLimit(timeoutMs, signal),
+      signal,
     });
-    const text = await response.text();
-    if (!response.ok) throw refusal(response, text);
-    return schema.parse(JSON.parse(text));
+    if (!response.ok) throw refusal(response, await response.text());
+    return response;
+  }
+
+  async function call<T extends z.ZodType>(
+    schema: T,
+    method: "GET" | "POST" | "DELETE",
+    path: string,
+    { signal, ...rest }: CallOptions & { body?: object; headers?: Record<string, string> } = {},
+  ): Promise<z.output<T>> {
+    const response = await request(method, path, { ...rest, signal: timeLimit(timeoutMs, signal) });
+    return schema.parse(await response.json());
   }
 
   async function status(id: string, options?: CallOptions): Promise<Status> {
@@ -83,17 +103,32 @@ export function createClient({ baseUrl, apiKey, timeoutMs = TIMEOUT_MS }: Client
     mark,
 
     /**
-     * @param idempotencyKey sent again with the same one, the job is not made again
+     * Submits a job, and does so again for up to a minute when no answer comes or the API cannot take it for now. Under its
+     * key that makes one job.
+     * @param idempotencyKey a random one when it is left out. Submitted again with the same one, the job is not made again
      * @returns the id of the job
      */
     async submit<T extends JobType>(
       type: T,
       body: Submissions[T],
-      { idempotencyKey, ...options }: CallOptions & { idempotencyKey?: string } = {},
+      { idempotencyKey = randomUUID(), onRetry, ...options }: PatientOptions & { idempotencyKey?: string } = {},
     ): Promise<string> {
-      const headers = idempotencyKey === undefined ? {} : { "Idempotency-Key": idempotencyKey };
-      const accepted = await call(acceptedSchema, "POST", paths[type], { ...options, headers, body });
+      const headers = { "Idempotency-Key": idempotencyKey };
+      const accepted = await withRetries(
+        () => call(acceptedSchema, "POST", paths[type], { ...options, headers, body }),
+        { ...options, onRetry, withinMs: SUBMIT_WITHIN_MS },
+      );
       return "id" in accepted ? accepted.id : accepted.job_id;
+    },
+
+    /** What happens to a job, up to its end, through lost connections and restarts of the API; ends with `signal`. */
+    events(id: string, { signal, onRetry }: PatientOptions = {}): AsyncGenerator<JobEvent, void> {
+      const open = (lastEventId: string | undefined, limit: AbortSignal) =>
+        request("GET", `/jobs/${id}/events`, {
+          headers: { Accept: "text/event-stream", ...(lastEventId !== undefined && { "Last-Event-ID": lastEventId }) },
+          signal: limit,
+        });
+      return readEvents(open, { signal, onRetry });
     },
 
     /** A page of jobs, newest first. */
@@ -118,16 +153,19 @@ export function createClient({ baseUrl, apiKey, timeoutMs = TIMEOUT_MS }: Client
       return await mark(id, { status: "cancelled" }, options);
     },
 
-    /** Waits until a job has ended, however it did; for as long as `signal` lets it. */
-    async wait(id: string, { pollMs = POLL_MS, ...options }: CallOptions & { pollMs?: number } = {}): Promise<Job> {
-      for (;;) {
-        const waitMs = await status(id, options).then(
-          (found) => (isFinal(found.status) ? undefined : pollMs),
-          (error) => retryMs(error),
-        );
-        if (waitMs === undefined) return await job(id, options);
-        await delay(waitMs, undefined, { signal: options.signal });
+    /**
+     * Waits until a job has ended, however it did, for as long as `signal` lets it: also while the API cannot be reached,
+     * answers 502, 503 or 504, or has too many requests (429). Every other refusal is thrown.
+     */
+    async wait(
+      id: string,
+      { pollMs = POLL_MS, onRetry, ...options }: PatientOptions & { pollMs?: number } = {},
+    ): Promise<Job> {
+      const patience = { ...options, onRetry, waitsForItsTurn: true };
+      while (!isFinal((await withRetries(() => status(id, options), patience)).status)) {
+        await delay(pollMs, undefined, { signal: options.signal });
       }
+      return await withRetries(() => job(id, options), patience);
     },
   };
 }
@@ -136,8 +174,8 @@ function refusal(response: Response, text: string): ApiError {
   const { status, statusText, headers } = response;
   const parsed = errorSchema.safeParse(jsonOf(text));
   const details = parsed.data ?? { error: `HTTP ${status} ${statusText}`, code: "unknown" };
-  const retryAfter = headers.get("Retry-After");
-  return new ApiError(status, { ...details, retryAfterSeconds: retryAfter === null ? undefined : Number(retryAfter) });
+  const waitMs = retryAfterMs(headers.get("Retry-After"), Date.now());
+  return new ApiError(status, { ...details, retryAfterSeconds: waitMs === undefined ? undefined : waitMs / 1000 });
 }
 
 /** undefined for what is not JSON: a proxy may answer in its own way. */
@@ -147,10 +185,4 @@ function jsonOf(text: string): unknown {
   } catch {
     return undefined;
   }
-}
-
-/** @throws whatever waiting does not help against */
-function retryMs(error: unknown): number {
-  if (error instanceof ApiError && error.retryAfterSeconds !== undefined) return error.retryAfterSeconds * 1000;
-  throw error;
 }
