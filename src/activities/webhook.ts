@@ -4,10 +4,10 @@ import { readLedger, writeLedger } from "../deliveries.ts";
 import { endedDocument, linkOptions } from "../endedJob.ts";
 import type { WebhookAttempt, WebhookRequest } from "../jobs/webhook.ts";
 import { withoutQuery } from "../log.ts";
+import { retryAfterMs } from "../retryAfter.ts";
 import { ObjectNotFound } from "../storage/objectStore.ts";
 import type { ActivityDeps } from "./deps.ts";
 import { createReceivers } from "./receivers.ts";
-import { retryAfterMs } from "./retryAfter.ts";
 import { secretsFor, signatureHeaders } from "./webhookSignature.ts";
 
 /** The receiver was not called; it may be in that many milliseconds. */

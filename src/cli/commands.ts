@@ -8,6 +8,7 @@ import { readSubmission, splitPair } from "./fields.ts";
 import { createInput } from "./input.ts";
 import { createProgress } from "./progress.ts";
 import { harmless, readable, table } from "./readable.ts";
+import { reasonOf } from "./reason.ts";
 
 export interface Terminal {
   stdin: Readable;
@@ -37,8 +38,21 @@ export function createCommands(
   signal: AbortSignal,
   wantsJson: () => boolean,
 ) {
-  const input = createInput(stdin);
+  const input = createInput(stdin, signal);
   const say = (line: string) => stderr.write(`${line}\n`);
+
+  /** @param aside makes room for a line */
+  function createOnRetry(aside: () => void = () => {}): (error: unknown) => void {
+    let last = "";
+    return (error) => {
+      const reason = harmless(reasonOf(error));
+      if (reason === last) return;
+      aside();
+      // Said once, however long it lasts.
+      say(`${reason}; trying again …`);
+      last = reason;
+    };
+  }
 
   /** @param forPeople when it is not simply a line for each field */
   function print(value: object, forPeople: () => string = () => readable(value)): void {
@@ -47,8 +61,12 @@ export function createCommands(
 
   async function waitFor(client: Client, id: string, out: string | undefined): Promise<number> {
     const progress = wantsJson() ? undefined : createProgress(stderr);
+    const onRetry = createOnRetry(() => progress?.end());
     try {
-      return await finish(await client.wait(id, { signal, onStatus: (status) => progress?.show(status) }), out);
+      return await finish(
+        await client.wait(id, { signal, onRetry, onStatus: (status) => progress?.show(status) }),
+        out,
+      );
     } catch (error) {
       if (signal.aborted) {
         progress?.end();
@@ -81,11 +99,13 @@ export function createCommands(
       const body = await readSubmission(type, pairs, options.body, input);
       const client = connect();
       const idempotencyKey = options.idempotencyKey ?? randomUUID();
-      const id = await client.submit(type, body, { signal, idempotencyKey }).catch((error) => {
-        if (signal.aborted)
-          say(`It may have been submitted: with --idempotency-key ${idempotencyKey} there is no second job.`);
-        throw error;
-      });
+      const id = await client
+        .submit(type, body, { signal, idempotencyKey, onRetry: createOnRetry() })
+        .catch((error) => {
+          if (signal.aborted)
+            say(`It may have been submitted: with --idempotency-key ${idempotencyKey} there is no second job.`);
+          throw error;
+        });
       if (options.wait || options.out !== undefined) return await waitFor(client, id, options.out);
       print({ id }, () => id);
       return exitCodes.success;
@@ -117,7 +137,7 @@ export function createCommands(
 
     async events(id: string): Promise<number> {
       let exitCode: number = exitCodes.success;
-      for await (const event of connect().events(id, { signal })) {
+      for await (const event of connect().events(id, { signal, onRetry: createOnRetry() })) {
         stdout.write(`${wantsJson() ? JSON.stringify(event) : harmless(eventLine(event))}\n`);
         if (event.event === "end" && event.data.status !== "success") exitCode = exitCodes.jobFailed;
       }

@@ -5,6 +5,7 @@ import { Readable } from "node:stream";
 import { pipeline } from "node:stream/promises";
 import type { Job } from "../client/index.ts";
 import { NotSavedError } from "./exitCodes.ts";
+import { reasonOf } from "./reason.ts";
 
 type File = Job["files"][number];
 
@@ -37,9 +38,7 @@ export async function saveResults({ id, files, result }: Job, out: string, signa
     return paths;
   } catch (error) {
     if (signal.aborted) throw error;
-    const reason = error instanceof Error && error.cause instanceof Error ? error.cause : error;
-    const words = reason instanceof Error ? reason.message : String(reason);
-    throw new NotSavedError(`the result of job ${id} could not be saved: ${words}`, { cause: error });
+    throw new NotSavedError(`the result of job ${id} could not be saved: ${reasonOf(error)}`, { cause: error });
   }
 }
 

@@ -1,5 +1,5 @@
 import { readFile } from "node:fs/promises";
-import type { Readable } from "node:stream";
+import { addAbortSignal, type Readable } from "node:stream";
 import { buffer } from "node:stream/consumers";
 import { UsageError } from "./exitCodes.ts";
 
@@ -13,13 +13,13 @@ export interface Given {
  * Reads values: `@<file>` is what the file holds, `-` and `@-` are the standard input, `@@…` is a text that begins with `@`.
  * @throws UsageError for what cannot be read
  */
-export function createInput(stdin: Readable) {
+export function createInput(stdin: Readable, signal: AbortSignal) {
   let isRead = false;
 
   async function readStdin(): Promise<Buffer> {
     if (isRead) throw new UsageError("the standard input can be read only once");
     isRead = true;
-    return await buffer(stdin);
+    return await buffer(addAbortSignal(signal, stdin));
   }
 
   return async (name: string, value: string): Promise<Given> => {

@@ -2,15 +2,13 @@
 import { createClient } from "../client/index.ts";
 import { loadClientConfig } from "../config.ts";
 import { readEnvFile } from "../envFile.ts";
+import { watchStopSignals } from "../stopSignals.ts";
 import { exitCodes } from "./exitCodes.ts";
 import { runProgram } from "./run.ts";
 
 /** The `c3-render` program. Ctrl-C ends a wait, not the job; a second one ends it at once. */
 const interrupted = new AbortController();
-process.once("SIGINT", () => {
-  interrupted.abort();
-  process.once("SIGINT", () => process.exit(exitCodes.interrupted));
-});
+watchStopSignals({ stop: () => interrupted.abort(), leave: () => process.exit(exitCodes.interrupted) });
 
 // Whoever reads it, such as `head`, may have had enough.
 for (const stream of [process.stdout, process.stderr]) {

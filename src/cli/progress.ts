@@ -38,6 +38,7 @@ function bar(stream: Stream): Progress {
     },
     end() {
       if (isStarted) single.stop();
+      isStarted = false;
     },
   };
 }

@@ -7,6 +7,7 @@ import type { Terminal } from "./commands.ts";
 import { exitCodes, NotSavedError, UsageError } from "./exitCodes.ts";
 import { createProgram } from "./program.ts";
 import { harmless } from "./readable.ts";
+import { reasonOf } from "./reason.ts";
 
 const HELP = "(--help says how it is used)";
 
@@ -46,11 +47,8 @@ function explain(error: unknown): { code: number; message: string } {
   if (error instanceof Error && error.name === "TimeoutError") {
     return { code: exitCodes.refused, message: "The API does not answer in time (C3_RENDER_URL)" };
   }
-  // What `fetch` throws says only that it failed.
   if (error instanceof TypeError && error.cause instanceof Error) {
-    const { cause } = error;
-    const reason = cause.message || ("code" in cause ? String(cause.code) : cause.name);
-    return { code: exitCodes.refused, message: `The API cannot be reached (C3_RENDER_URL): ${reason}` };
+    return { code: exitCodes.refused, message: `The API cannot be reached (C3_RENDER_URL): ${reasonOf(error)}` };
   }
   if (error instanceof SyntaxError || error instanceof z.ZodError) {
     return {

@@ -1,3 +1,4 @@
+import { randomUUID } from "node:crypto";
 import { setTimeout as delay } from "node:timers/promises";
 import { z } from "zod";
 import { deliveriesSchema, redeliveredSchema } from "../api/openapi/schemas/deliveries.ts";
@@ -14,9 +15,11 @@ import {
 } from "../api/openapi/schemas/jobs.ts";
 import type { JobType } from "../jobs/job.ts";
 import { isFinal, type RequestableState } from "../jobs/states.ts";
+import { retryAfterMs } from "../retryAfter.ts";
 import { timeLimit } from "../timeLimit.ts";
 import { ApiError } from "./errors.ts";
-import { eventsOf, type JobEvent } from "./events.ts";
+import { type JobEvent, readEvents } from "./events.ts";
+import { type OnRetry, withRetries } from "./retries.ts";
 import type { Deliveries, Gpus, Job, JobFilter, JobPage, Pools, Result, Status, Submissions } from "./types.ts";
 
 export interface ClientOptions {
@@ -31,10 +34,18 @@ export interface CallOptions {
   signal?: AbortSignal | undefined;
 }
 
+/** Of calls that are made again while the network or the API fails for now. */
+export interface PatientOptions extends CallOptions {
+  /** Is told of each failure, and when the next call is made. */
+  onRetry?: OnRetry | undefined;
+}
+
 export type Client = ReturnType<typeof createClient>;
 
 const TIMEOUT_MS = 30_000;
 const POLL_MS = 1000;
+/** How long a submission is made again: an API takes less time to restart. */
+const SUBMIT_WITHIN_MS = 60_000;
 
 const paths: Record<JobType, string> = {
   csm: "/csm",
@@ -50,21 +61,29 @@ export function createClient({ baseUrl, apiKey, timeoutMs = TIMEOUT_MS }: Client
   const origin = baseUrl.replace(/\/+$/, "");
   const key: Record<string, string> = apiKey === undefined ? {} : { "X-C3-RENDER-KEY": apiKey };
 
-  async function call<T extends z.ZodType>(
-    schema: T,
+  async function request(
     method: "GET" | "POST" | "DELETE",
     path: string,
-    { signal, body, headers }: CallOptions & { body?: object; headers?: Record<string, string> } = {},
-  ): Promise<z.output<T>> {
+    { signal, body, headers }: { signal: AbortSignal; body?: object; headers?: Record<string, string> },
+  ): Promise<Response> {
     const response = await fetch(`${origin}${path}`, {
       method,
       headers: { ...key, ...headers, ...(body && { "Content-Type": "application/json" }) },
       ...(body && { body: JSON.stringify(body) }),
-      signal: timeLimit(timeoutMs, signal),
+      signal,
     });
-    const text = await response.text();
-    if (!response.ok) throw refusal(response, text);
-    return schema.parse(JSON.parse(text));
+    if (!response.ok) throw refusal(response, await response.text());
+    return response;
+  }
+
+  async function call<T extends z.ZodType>(
+    schema: T,
+    method: "GET" | "POST" | "DELETE",
+    path: string,
+    { signal, ...rest }: CallOptions & { body?: object; headers?: Record<string, string> } = {},
+  ): Promise<z.output<T>> {
+    const response = await request(method, path, { ...rest, signal: timeLimit(timeoutMs, signal) });
+    return schema.parse(await response.json());
   }
 
   async function status(id: string, options?: CallOptions): Promise<Status> {
@@ -86,17 +105,52 @@ export function createClient({ baseUrl, apiKey, timeoutMs = TIMEOUT_MS }: Client
     mark,
 
     /**
-     * @param idempotencyKey sent again with the same one, the job is not made again
+     * Submits a job, and does so again for up to a minute when no answer comes or the API cannot take it for now. Under its
+     * key that makes one job.
+     * @param idempotencyKey a random one when it is left out. Submitted again with the same one, the job is not made again
      * @returns the id of the job
      */
     async submit<T extends JobType>(
       type: T,
       body: Submissions[T],
-      { idempotencyKey, ...options }: CallOptions & { idempotencyKey?: string } = {},
+      { idempotencyKey = randomUUID(), onRetry, ...options }: PatientOptions & { idempotencyKey?: string } = {},
     ): Promise<string> {
-      const headers = idempotencyKey === undefined ? {} : { "Idempotency-Key": idempotencyKey };
-      const accepted = await call(acceptedSchema, "POST", paths[type], { ...options, headers, body });
+      const headers = { "Idempotency-Key": idempotencyKey };
+      const accepted = await withRetries(
+        () => call(acceptedSchema, "POST", paths[type], { ...options, headers, body }),
+        { ...options, onRetry, withinMs: SUBMIT_WITHIN_MS },
+      );
       return "id" in accepted ? accepted.id : accepted.job_id;
+    },
+
+    /** What happens to a job, up to its end, through lost connections and restarts of the API; ends with `signal`. */
+    events(id: string, { signal, onRetry }: PatientOptions = {}): AsyncGenerator<JobEvent, void> {
+      const open = (lastEventId: string | undefined, limit: AbortSignal) =>
+        request("GET", `/jobs/${id}/events`, {
+          headers: { Accept: "text/event-stream", ...(lastEventId !== undefined && { "Last-Event-ID": lastEventId }) },
+          signal: limit,
+        });
+      return readEvents(open, { signal, onRetry });
+    },
+
+    /** Every attempt to deliver a job's webhook. */
+    async deliveries(id: string, options?: CallOptions): Promise<Deliveries> {
+      return await call(deliveriesSchema, "GET", `/jobs/${id}/deliveries`, options);
+    },
+
+    /** Sends a job's webhook again. @returns what became of it */
+    async redeliver(id: string, options?: CallOptions): Promise<string> {
+      return (await call(redeliveredSchema, "POST", `/jobs/${id}/deliveries`, options)).message;
+    },
+
+    /** The pools: who waits, and how many instances there may be. For administrators. */
+    async pools(options?: CallOptions): Promise<Pools> {
+      return await call(poolsSchema, "GET", "/pools", options);
+    },
+
+    /** The instances: what they do, and what they cost. For administrators. */
+    async gpus(options?: CallOptions): Promise<Gpus> {
+      return await call(gpusSchema, "GET", "/gpus", options);
     },
 
     /** A page of jobs, newest first. */
@@ -122,72 +176,25 @@ export function createClient({ baseUrl, apiKey, timeoutMs = TIMEOUT_MS }: Client
     },
 
     /**
-     * What happens to a job, from its beginning until its end. A stream that breaks off, as it does when the API is restarted,
-     * is taken up where it was.
-     */
-    async *events(id: string, { signal }: CallOptions = {}): AsyncGenerator<JobEvent> {
-      const headers: Record<string, string> = { ...key, Accept: "text/event-stream" };
-      let isTakenUp = false;
-      for (;;) {
-        try {
-          const response = await fetch(`${origin}/jobs/${id}/events`, { headers, ...(signal && { signal }) });
-          if (response.status === 204) return;
-          if (!response.ok) throw refusal(response, await response.text());
-          isTakenUp = true;
-          for await (const event of eventsOf(response, signal)) {
-            if (event.event === "status") headers["Last-Event-ID"] = event.id;
-            yield event;
-            if (event.event === "end") return;
-          }
-        } catch (error) {
-          if (!isTakenUp || !isPassing(error)) throw error;
-        }
-        await delay(POLL_MS, undefined, { signal });
-      }
-    },
-
-    /** Every attempt to deliver a job's webhook. */
-    async deliveries(id: string, options?: CallOptions): Promise<Deliveries> {
-      return await call(deliveriesSchema, "GET", `/jobs/${id}/deliveries`, options);
-    },
-
-    /** Sends a job's webhook again. @returns what became of it */
-    async redeliver(id: string, options?: CallOptions): Promise<string> {
-      return (await call(redeliveredSchema, "POST", `/jobs/${id}/deliveries`, options)).message;
-    },
-
-    /** The pools: who waits, and how many instances there may be. For administrators. */
-    async pools(options?: CallOptions): Promise<Pools> {
-      return await call(poolsSchema, "GET", "/pools", options);
-    },
-
-    /** The instances: what they do, and what they cost. For administrators. */
-    async gpus(options?: CallOptions): Promise<Gpus> {
-      return await call(gpusSchema, "GET", "/gpus", options);
-    },
-
-    /**
-     * Waits until a job has ended, however it did; for as long as `signal` lets it.
-     * @param onStatus told of each status on the way
+     * Waits until a job has ended, however it did, for as long as `signal` lets it: also while the API cannot be reached,
+     * answers 502, 503 or 504, or has too many requests (429). Every other refusal is thrown.
+     * @param onStatus is told of each status on the way
      */
     async wait(
       id: string,
       {
         pollMs = POLL_MS,
+        onRetry,
         onStatus,
         ...options
-      }: CallOptions & { pollMs?: number; onStatus?: ((status: Status) => void) | undefined } = {},
+      }: PatientOptions & { pollMs?: number; onStatus?: (status: Status) => void } = {},
     ): Promise<Job> {
+      const patience = { ...options, onRetry, waitsForItsTurn: true };
       for (;;) {
-        const waitMs = await status(id, options).then(
-          (found) => {
-            onStatus?.(found);
-            return isFinal(found.status) ? undefined : pollMs;
-          },
-          (error) => retryMs(error),
-        );
-        if (waitMs === undefined) return await job(id, options);
-        await delay(waitMs, undefined, { signal: options.signal });
+        const found = await withRetries(() => status(id, options), patience);
+        onStatus?.(found);
+        if (isFinal(found.status)) return await withRetries(() => job(id, options), patience);
+        await delay(pollMs, undefined, { signal: options.signal });
       }
     },
   };
@@ -197,8 +204,8 @@ function refusal(response: Response, text: string): ApiError {
   const { status, statusText, headers } = response;
   const parsed = errorSchema.safeParse(jsonOf(text));
   const details = parsed.data ?? { error: `HTTP ${status} ${statusText}`, code: "unknown" };
-  const retryAfter = headers.get("Retry-After");
-  return new ApiError(status, { ...details, retryAfterSeconds: retryAfter === null ? undefined : Number(retryAfter) });
+  const waitMs = retryAfterMs(headers.get("Retry-After"), Date.now());
+  return new ApiError(status, { ...details, retryAfterSeconds: waitMs === undefined ? undefined : waitMs / 1000 });
 }
 
 /** undefined for what is not JSON: a proxy may answer in its own way. */
@@ -208,15 +215,4 @@ function jsonOf(text: string): unknown {
   } catch {
     return undefined;
   }
-}
-
-/** What the end of a connection is, and what is answered while the API starts. */
-function isPassing(error: unknown): boolean {
-  return error instanceof ApiError ? error.status >= 500 || error.status === 429 : error instanceof TypeError;
-}
-
-/** @throws whatever waiting does not help against */
-function retryMs(error: unknown): number {
-  if (error instanceof ApiError && error.retryAfterSeconds !== undefined) return error.retryAfterSeconds * 1000;
-  throw error;
 }

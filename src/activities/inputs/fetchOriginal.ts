@@ -6,8 +6,8 @@ import { ApplicationFailure, log } from "@temporalio/activity";
 import { type Download, TooLarge, UnsafeUrl } from "../../clients/safeFetch.ts";
 import type { Source } from "../../jobs/lipsync.ts";
 import { withoutQuery } from "../../log.ts";
+import { retryAfterMs } from "../../retryAfter.ts";
 import type { ActivityDeps } from "../deps.ts";
-import { retryAfterMs } from "../retryAfter.ts";
 import { forNow, invalid } from "./failures.ts";
 
 const MAX_REDIRECTS = 10;

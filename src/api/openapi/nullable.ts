@@ -11,17 +11,12 @@ export function withNullable(schema: JsonSchema): JsonSchema {
   return { ...schema, properties: Object.fromEntries(properties) };
 }
 
-/** One more type; beside a reference there is no other way than an alternative. */
-function nullable(property: JsonSchema): JsonSchema {
-  const { type, enum: values, $ref, description, ...rest } = property;
-  if ($ref !== undefined) {
-    return { anyOf: [{ $ref }, { type: "null" }], ...(description !== undefined && { description }) };
-  }
+/** One more type; beside a reference or an enumeration an alternative is what everybody understands. */
+function nullable({ description, ...property }: JsonSchema): JsonSchema {
+  const { type, ...rest } = property;
+  const said = description === undefined ? {} : { description };
+  if (property.$ref !== undefined || property.enum !== undefined)
+    return { anyOf: [property, { type: "null" }], ...said };
   if (typeof type !== "string") throw new TypeError(`a field without a type: ${JSON.stringify(property)}`);
-  return {
-    ...rest,
-    ...(description !== undefined && { description }),
-    type: [type, "null"] as never,
-    ...(values !== undefined && { enum: [...values, null] }),
-  };
+  return { ...rest, ...said, type: [type, "null"] };
 }
