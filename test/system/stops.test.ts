@@ -33,6 +33,8 @@ describe("stopping the embedded stack", function () {
   });
 
   const env = (): NodeJS.ProcessEnv => ({
+    // Those that go through npm run in the project's folder, whose `.env` counts less than what is set here.
+    ...{ TEMPORAL_ADDRESS: "", MINIO_ENDPOINT: "", STORAGE: "" },
     GPU_PROVIDER: "comput3",
     C3_API_URL: simulator.comput3Url,
     C3_API_KEY: simulator.apiKey,
