@@ -1,4 +1,4 @@
-import { type ChildProcess, type SpawnOptions, spawn } from "node:child_process";
+import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
 import { tmpdir } from "node:os";
 import { fileURLToPath } from "node:url";
@@ -60,8 +60,8 @@ function commonEnv({ temporal, embedded, trustedOrigins, gpu }: Config): NodeJS.
 async function start(main: string, ready: string, env: NodeJS.ProcessEnv): Promise<OwnProcess> {
   const path = fileURLToPath(new URL(`../../src/${main}`, import.meta.url));
   // Not in the project's folder, whose `.env` it would read.
-  const options = { env, cwd: tmpdir(), stdio: ["ignore", "pipe", "pipe"] } satisfies SpawnOptions;
-  const child = spawn(process.execPath, ["--import", import.meta.resolve("tsx"), path], options);
+  const args = ["--import", import.meta.resolve("tsx"), path];
+  const child = spawn(process.execPath, args, { env, cwd: tmpdir(), stdio: ["ignore", "pipe", "pipe"] });
   let output = "";
   for (const stream of [child.stdout, child.stderr]) {
     stream.setEncoding("utf8").on("data", (text: string) => {
