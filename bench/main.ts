@@ -15,6 +15,8 @@ if (run === undefined) {
   console.error(`npm run bench -- <name>, with one of: ${Object.keys(benchmarks).join(", ")}`);
   process.exit(1);
 }
+// What ends when this process exits, such as a Temporal server, does not when a signal ends it.
+for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"] as const) process.once(signal, () => process.exit(1));
 try {
   await run();
 } catch (error) {

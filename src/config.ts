@@ -19,13 +19,6 @@ export class ConfigError extends Error {
 const SECOND = 1000;
 const WEBHOOK_SHORT_MS = [5, 5, 5, 5].map((seconds) => seconds * SECOND);
 const WEBHOOK_EXTENDED_MS = [60, 300, 1800, 7200, 18_000].map((seconds) => seconds * SECOND);
-/** Of the system that c3-render replaces; Temporal does their work. */
-const replaced = /^(REDIS_|(WORKER|QUEUE|JOB)_POLLING_INTERVAL$)/;
-
-/** The variables of `env` that used to mean something and are ignored. */
-export function ignoredVariables(env: Record<string, string | undefined>): string[] {
-  return Object.keys(env).filter((name) => replaced.test(name));
-}
 
 /** The origin of the API as seen from its own machine. */
 export function ownOrigin({ tls, port }: Pick<ApiConfig, "tls" | "port">): string {

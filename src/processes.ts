@@ -1,5 +1,6 @@
 import { inspect } from "node:util";
-import { type Config, ConfigError, ignoredVariables } from "./config.ts";
+import { replacedVariables } from "./config/replacedVariables.ts";
+import { type Config, ConfigError } from "./config.ts";
 import type { Logger } from "./log.ts";
 import { watchStopSignals } from "./stopSignals.ts";
 
@@ -23,10 +24,10 @@ export function refuseHalfAStack(config: Config): void {
   if (problems.length > 0) throw new ConfigError(problems);
 }
 
-/** Says once which variables of an older installation do nothing any more. */
+/** Says which variables of an older installation do nothing any more, and what does their work. */
 export function warnOfIgnored(env: NodeJS.ProcessEnv, log: Logger): void {
-  const names = ignoredVariables(env);
-  if (names.length > 0) log.warn({ names }, "these variables are ignored: there is no Redis and no polling any more");
+  for (const { name, instead } of replacedVariables(env))
+    log.warn({ variable: name }, `${name} is ignored: ${instead}`);
 }
 
 /** Longer than any process lives; what matters is that it is there. */

@@ -3,8 +3,10 @@ import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { environmentSchema } from "../src/config/environment.ts";
-import { ConfigError, ignoredVariables, loadConfig } from "../src/config.ts";
-import { refuseHalfAStack } from "../src/processes.ts";
+import { replacedVariables } from "../src/config/replacedVariables.ts";
+import { ConfigError, loadConfig } from "../src/config.ts";
+import type { Logger } from "../src/log.ts";
+import { refuseHalfAStack, warnOfIgnored } from "../src/processes.ts";
 
 const problemsOf = (env: Record<string, string>) => {
   try {
@@ -94,10 +96,26 @@ describe("the configuration", () => {
   });
 
   it("knows what used to mean something", () => {
-    assert.deepEqual(ignoredVariables({ REDIS_HOST: "x", PORT: "1", WORKER_POLLING_INTERVAL: "2" }), [
-      "REDIS_HOST",
-      "WORKER_POLLING_INTERVAL",
-    ]);
+    const old = [
+      ...["GPU_WORKER_DELAY", "NO_GPU_WORKER_DELAY", "LOCK_RETRY_INTERVAL", "QUEUE_CHECK_INTERVAL", "C3_RENDER_KEY"],
+      ...["DEFAULT_COMPLETE_BY", "API_KEY", "REDIS_HOST", "REDIS_URL", "WORKER_POLLING_INTERVAL"],
+    ];
+    const env = {
+      PORT: "1",
+      C3_API_KEY: "x",
+      REDIS_PASSWORD: "",
+      ...Object.fromEntries(old.map((name) => [name, "2"])),
+    };
+    assert.deepEqual(
+      replacedVariables(env).map(({ name }) => name),
+      old,
+    );
+    const warnings: string[] = [];
+    warnOfIgnored(env, { warn: (_: object, message: string) => void warnings.push(message) } as unknown as Logger);
+    assert.equal(warnings.length, old.length);
+    assert.match(warnings.join("\n"), /^C3_RENDER_KEY is ignored: .*C3_RENDER_API_KEY/m);
+    assert.match(warnings.join("\n"), /^DEFAULT_COMPLETE_BY is ignored: it is DEFAULT_COMPLETE_IN/m);
+    for (const { name } of replacedVariables(env)) assert.ok(!(name in environmentSchema.shape), name);
   });
 
   it("starts no half of a stack by accident", () => {

@@ -16,6 +16,7 @@ import type { Prepared, Staged } from "./inputs/staged.ts";
 import { checkVideo } from "./inputs/video.ts";
 import { whileStoreIsAway } from "./patience.ts";
 import { withTempFolder } from "./tempFolder.ts";
+import { inputFileName } from "./tempNames.ts";
 import type { PreparedInput } from "./types.ts";
 
 const NOT_PREPARED = "InputNotPrepared";
@@ -53,15 +54,16 @@ export function createDownloadInputs(deps: ActivityDeps) {
     video: { maxBytes: maxVideoBytes, maxSeconds: lipSeconds },
   };
 
-  async function stage(input: WantedInput, jobId: string, folder: string, signal: AbortSignal): Promise<PreparedInput> {
+  async function stage(input: WantedInput, job: JobSpec, folder: string, signal: AbortSignal): Promise<PreparedInput> {
     const { name, field, kind, source } = input;
     const { maxBytes, maxSeconds } = limits[kind];
-    const target = join(folder, `${jobId}_${name}_input`);
-    await fetchOriginal(deps, { jobId, field, source, maxBytes, target, signal });
-    const original = await withoutJunk(target, `${target}_without_junk`, signal);
-    const staged = { input, jobId, original, folder, media, maxSeconds, signal };
+    const target = join(folder, inputFileName(job, name));
+    const fetched = `${target}_original`;
+    await fetchOriginal(deps, { jobId: job.id, field, source, maxBytes, target: fetched, signal });
+    const original = await withoutJunk(fetched, `${fetched}_without_junk`, signal);
+    const staged = { input, original, target, media, maxSeconds, signal };
     const { path, extension, mimeType, ...about } = await blamed(field, signal, () => prepare[kind](staged));
-    const key = keys.input(jobId, `${name}.${extension}`);
+    const key = keys.input(job.id, `${name}.${extension}`);
     const put = () => store.put(key, createReadStream(path), { contentType: mimeType, signal });
     const bytes = await whileStoreIsAway(put, signal);
     return { name, key, mimeType, bytes, ...about };
@@ -74,7 +76,7 @@ export function createDownloadInputs(deps: ActivityDeps) {
       return await withHeartbeats(() =>
         withTempFolder(config, `${job.id}-inputs-${activityInfo().attempt}`, async (folder) => {
           const inputs: PreparedInput[] = [];
-          for (const input of inputsOf(job)) inputs.push(await stage(input, job.id, folder, signal));
+          for (const input of inputsOf(job)) inputs.push(await stage(input, job, folder, signal));
           return { inputs };
         }),
       );

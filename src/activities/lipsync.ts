@@ -9,6 +9,7 @@ import { BrokenMp4 } from "../media/mp4.ts";
 import { keys } from "../storage/keys.ts";
 import type { ActivityDeps } from "./deps.ts";
 import { withHeartbeats } from "./heartbeats.ts";
+import { keepResults } from "./keepResults.ts";
 import { type LipsyncAnswer, lipsyncArguments, readAnswer, sentenceOf } from "./lipsyncContract.ts";
 import { BrokenResult, type Incoming, storeStream } from "./storeStream.ts";
 import type { PreparedInput, RunProgress } from "./types.ts";
@@ -131,6 +132,7 @@ export function createLipsync({ config, store, safeFetch, modal }: ActivityDeps)
           throw ApplicationFailure.nonRetryable(message, failureTypes.modelFailed);
         }
         const file = await storeVideo(job, answer, signal);
+        if (file !== undefined) await keepResults({ config, store }, job.id, [file], signal);
         const { outputPath } = answer;
         return { ...(outputPath !== undefined && { outputPath }), ...(file && { file }) };
       });

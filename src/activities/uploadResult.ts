@@ -4,6 +4,7 @@ import type { JobSpec, StoredFile } from "../jobs/job.ts";
 import { copyFromNode } from "./copyFromNode.ts";
 import type { ActivityDeps } from "./deps.ts";
 import { withHeartbeats } from "./heartbeats.ts";
+import { keepResults } from "./keepResults.ts";
 import type { RemoteFile } from "./types.ts";
 
 export interface UploadInput {
@@ -24,6 +25,7 @@ export function createUploadResult(deps: Pick<ActivityDeps, "config" | "store">)
           stored.push(await copyFromNode(deps, lease, file, signal));
           log.info("result stored", { jobId: job.id, key: file.key, bytes: stored.at(-1)?.bytes });
         }
+        await keepResults(deps, job.id, stored, signal);
         return { files: stored };
       });
     },

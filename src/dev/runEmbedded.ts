@@ -63,7 +63,7 @@ export async function runEmbedded(
 /** Ends this process, and says what it leaves. Its Temporal server ends with it. */
 async function leaveAtOnce(stack: Embedded | undefined, say: Say): Promise<void> {
   try {
-    if (stack === undefined) return;
+    if (stack === undefined) return say("Left before it had started.");
     const { client } = stack;
     const instances = await client.withDeadline(Date.now() + ANSWER_WITHIN_MS, () => openInstances(client));
     say(instances.length === 0 ? "No instance is running." : leftoverNotice(stack, { instances }));

@@ -1,5 +1,6 @@
 import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
+import { tmpdir } from "node:os";
 import { fileURLToPath } from "node:url";
 import type { Config } from "../../src/config.ts";
 
@@ -58,7 +59,9 @@ function commonEnv({ temporal, embedded, trustedOrigins, gpu }: Config): NodeJS.
 
 async function start(main: string, ready: string, env: NodeJS.ProcessEnv): Promise<OwnProcess> {
   const path = fileURLToPath(new URL(`../../src/${main}`, import.meta.url));
-  const child = spawn(process.execPath, ["--import", "tsx", path], { env, stdio: ["ignore", "pipe", "pipe"] });
+  // Not in the project's folder, whose `.env` it would read.
+  const args = ["--import", import.meta.resolve("tsx"), path];
+  const child = spawn(process.execPath, args, { env, cwd: tmpdir(), stdio: ["ignore", "pipe", "pipe"] });
   let output = "";
   for (const stream of [child.stdout, child.stderr]) {
     stream.setEncoding("utf8").on("data", (text: string) => {

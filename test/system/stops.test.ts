@@ -33,6 +33,8 @@ describe("stopping the embedded stack", function () {
   });
 
   const env = (): NodeJS.ProcessEnv => ({
+    // Those that go through npm run in the project's folder, whose `.env` counts less than what is set here.
+    ...{ TEMPORAL_ADDRESS: "", MINIO_ENDPOINT: "", STORAGE: "" },
     GPU_PROVIDER: "comput3",
     C3_API_URL: simulator.comput3Url,
     C3_API_KEY: simulator.apiKey,
@@ -177,6 +179,23 @@ describe("stopping the embedded stack", function () {
     assert.match(command.output(), /It cannot go on: the Temporal server ended \(SIGKILL\)/);
     assert.match(command.output(), /Whether instances are still paid for is not known/);
   });
+
+  for (const script of ["simulator", "api"]) {
+    it(`npm run ${script} ends in order, though it is told so twice`, async () => {
+      const temporal = startDirectly("dev/temporal.ts", env(), folder);
+      commands.push(temporal);
+      await temporal.until("Temporal serves on");
+      const [, address = ""] = /serves on (\S+);/.exec(temporal.output()) ?? [];
+      const own = { TEMPORAL_ADDRESS: address, STORAGE_SHARED: "true", SIM_PORT: "0", LOG_LEVEL: "info" };
+      const command = startByNpm(script, { ...env(), ...own });
+      commands.push(command);
+      await command.until(/is running|is listening/);
+      twice("SIGTERM")(command);
+      assert.equal((await command.ended).code, 0, command.output());
+      temporal.signal("SIGINT");
+      await temporal.ended;
+    });
+  }
 
   it("npm run temporal serves until a signal, and leaves no server", async () => {
     const command = startByNpm("temporal", env());

@@ -1,4 +1,4 @@
-import { join } from "node:path";
+import { rename } from "node:fs/promises";
 import type { InputKind } from "../../jobs/inputs.ts";
 import { ImageError, type ImageOptions, NoImage, prepareImage } from "../../media/images.ts";
 import { invalid, kindOf } from "./failures.ts";
@@ -21,13 +21,15 @@ const sizes: Partial<Record<InputKind, Size>> & { picture: Size } = {
 };
 
 /** A picture as the models want it. @throws a sentence that says what is wrong with it */
-export async function preparePicture({ input, original, folder, jobId, signal }: Staged): Promise<Prepared> {
+export async function preparePicture({ input, original, target, signal }: Staged): Promise<Prepared> {
   const { field, kind } = input;
-  const path = join(folder, `${jobId}_${kind === "portrait" ? "portrait" : "image"}`);
   try {
     const size = sizes[kind] ?? sizes.picture;
-    const { mimeType } = await prepareImage(original, path, { ...size, maxPixels: MAX_PIXELS, signal });
-    return { path, extension: mimeType === "image/jpeg" ? "jpg" : "png", mimeType };
+    const { mimeType } = await prepareImage(original, target, { ...size, maxPixels: MAX_PIXELS, signal });
+    const extension = mimeType === "image/jpeg" ? "jpg" : "png";
+    const path = `${target}.${extension}`;
+    await rename(target, path);
+    return { path, extension, mimeType };
   } catch (error) {
     if (error instanceof NoImage) {
       throw invalid(field, `this is ${await kindOf(original)}, not an image that can be read`);

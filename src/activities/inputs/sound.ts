@@ -1,4 +1,3 @@
-import { join } from "node:path";
 import { chooseTrack } from "../../media/track.ts";
 import { bestPart, type VoicePart } from "../../media/voice.ts";
 import { complaintOf, invalid } from "./failures.ts";
@@ -14,8 +13,8 @@ const MP3_PADDING_SECONDS = 0.1;
  * @throws a sentence that says what the file is instead of sound
  */
 export async function prepareSound(staged: Staged): Promise<Prepared> {
-  const { original, signal, folder, jobId, media, maxSeconds } = staged;
-  const { field, kind, name } = staged.input;
+  const { original, signal, target, media, maxSeconds } = staged;
+  const { field, kind } = staged.input;
   const probe = await media.probe(original, signal);
   if (probe === undefined) throw invalid(field, await complaintOf(original, "audio"));
   if (probe.sounds.length === 0) throw invalid(field, "there is no sound in it");
@@ -24,7 +23,7 @@ export async function prepareSound(staged: Staged): Promise<Prepared> {
   const { track, heard } = await chooseTrack(media, original, probe.sounds, limits);
   if (heard.seconds === 0) throw invalid(field, "there is no sound in it");
   if (heard.seconds > maxSeconds) throw invalid(field, `it is longer than ${maxSeconds} s`);
-  const path = join(folder, `${jobId}_${name}.mp3`);
+  const path = `${target}.mp3`;
   const about = { path, extension: "mp3", mimeType: "audio/mpeg" };
   if (kind !== "voice") {
     const seconds = Math.min(heard.seconds, maxSeconds - MP3_PADDING_SECONDS);

@@ -5,10 +5,10 @@ import type { PreparedInput } from "../types.ts";
 /** A file on its way from where it came from to the object store. */
 export interface Staged {
   input: WantedInput;
-  jobId: string;
   /** As it came. */
   original: string;
-  folder: string;
+  /** Where what is made of it goes, without the extension. */
+  target: string;
   media: MediaTools;
   /** Of sound and video. */
   maxSeconds: number;

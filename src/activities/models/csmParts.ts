@@ -118,7 +118,7 @@ async function joined(
       }, signal);
       paths.push(path);
     }
-    const whole = join(folder, `${job.id}_speech.mp3`);
+    const whole = join(folder, `${job.id}_audio.mp3`);
     await media.joinMp3(paths, whole, { pauseMs, signal });
     const put = () => store.put(key, createReadStream(whole), { contentType: MP3, signal });
     return { key, mimeType: MP3, bytes: await whileStoreIsAway(put, signal) };

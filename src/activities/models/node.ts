@@ -9,6 +9,7 @@ import { timeLimit } from "../../timeLimit.ts";
 import { whileStoreIsAway } from "../patience.ts";
 import type { ModelRun } from "../runModel.ts";
 import { withTempFolder } from "../tempFolder.ts";
+import { inputFileName } from "../tempNames.ts";
 
 /** What the runs of every model do with their node. */
 
@@ -56,7 +57,7 @@ export async function withInputFiles<T>(
     const files: Partial<Record<InputName, InputFile>> = {};
     for (const { name, key, mimeType } of wanted) {
       const extension = key.slice(key.lastIndexOf("."));
-      const path = join(folder, `${job.id}_${name}${extension}`);
+      const path = join(folder, `${inputFileName(job, name)}${extension}`);
       await whileStoreIsAway(async () => {
         const { body } = await deps.store.get(key, { signal });
         await pipeline(body, createWriteStream(path), { signal });

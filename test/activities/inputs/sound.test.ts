@@ -163,7 +163,7 @@ for (const [whose, env] of Object.entries(environments)) {
 
     async function prepare(original: string, kind: InputKind = "sound", maxSeconds = MAX_SECONDS): Promise<Prepared> {
       const input = { name: "audio", field: "audio_url", kind, source: { url: "" } } as const;
-      return await prepareSound({ input, jobId: "job", original, folder, media, maxSeconds, signal });
+      return await prepareSound({ input, original, target: join(folder, "job"), media, maxSeconds, signal });
     }
 
     for (const [what, wanted] of Object.entries(cases)) {
@@ -256,7 +256,7 @@ describe("a reference of a voice", () => {
       const input = { name: "reference_audio", field: "audio_url", kind: "voice", source: { url: "" } } as const;
       const original = await recording(seconds, lead);
       const { path, durationSeconds, wholeSeconds, startSeconds } = await prepareSound({
-        ...{ input, jobId: "job", original, folder, media },
+        ...{ input, original, target: join(folder, "job"), media },
         ...{ maxSeconds: 3600, signal },
       });
       assert.ok(Math.abs(startSeconds! - (lead - 0.1)) < 0.05, `it starts at ${startSeconds}`);

@@ -41,7 +41,7 @@ for (const [whose, env] of Object.entries(environments)) {
       await ffmpeg(...args.slice(0, -1), original);
       await writeFile(original, change(await readFile(original)));
       const input = { name: "video", field: "video_url", kind: "video", source: { url: "" } } as const;
-      return await checkVideo({ input, jobId: "job", original, folder, media, maxSeconds, signal });
+      return await checkVideo({ input, original, target: join(folder, "job"), media, maxSeconds, signal });
     }
 
     for (const [what, args] of Object.entries(good)) {
