@@ -1,5 +1,6 @@
 import { type ChildProcess, spawn } from "node:child_process";
-import { fileURLToPath } from "node:url";
+import { createRequire } from "node:module";
+import { fileURLToPath, pathToFileURL } from "node:url";
 import { eventually } from "./eventually.ts";
 
 /** A command of the project in a process group of its own, as a terminal or a process manager starts it. */
@@ -18,7 +19,8 @@ export interface Command {
 }
 
 const project = fileURLToPath(new URL("../../", import.meta.url));
-const tsx = import.meta.resolve("tsx");
+/** What runs TypeScript, for `--import` in a process that starts in another folder. */
+export const tsx = pathToFileURL(createRequire(import.meta.url).resolve("tsx")).href;
 
 /** @param file below `src/`. It runs in `cwd`, so that a `.env` of the project is not read */
 export function startDirectly(file: string, env: NodeJS.ProcessEnv, cwd: string, args: string[] = []): Command {

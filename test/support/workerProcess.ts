@@ -3,6 +3,7 @@ import { once } from "node:events";
 import { tmpdir } from "node:os";
 import { fileURLToPath } from "node:url";
 import type { Config } from "../../src/config.ts";
+import { tsx } from "./command.ts";
 
 export interface OwnProcess {
   /** SIGKILL: nothing is handed over. */
@@ -60,7 +61,7 @@ function commonEnv({ temporal, embedded, trustedOrigins, gpu }: Config): NodeJS.
 async function start(main: string, ready: string, env: NodeJS.ProcessEnv): Promise<OwnProcess> {
   const path = fileURLToPath(new URL(`../../src/${main}`, import.meta.url));
   // Not in the project's folder, whose `.env` it would read.
-  const args = ["--import", import.meta.resolve("tsx"), path];
+  const args = ["--import", tsx, path];
   const child = spawn(process.execPath, args, { env, cwd: tmpdir(), stdio: ["ignore", "pipe", "pipe"] });
   let output = "";
   for (const stream of [child.stdout, child.stderr]) {
