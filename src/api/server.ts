@@ -17,6 +17,11 @@ export interface RunningServer {
 }
 
 const SWEEP_EVERY_MS = 50;
+/**
+ * Longer than clients and balancers keep a connection that nothing is sent on (60 s at AWS): whoever closes first may close
+ * it just as the other one sends, and that request is lost.
+ */
+const KEEP_ALIVE_MS = 75_000;
 
 /**
  * Listens for requests to `app`; port 0 takes a free one.
@@ -32,6 +37,7 @@ export async function listen(app: Hono<ApiEnv>, api: ApiConfig, log: Logger): Pr
   const options = { errorHandler, overrideGlobalObjects: false, hostname: host };
   const listener = getRequestListener(app.fetch, options);
   const server = tls === undefined ? createHttpServer(listener) : createHttpsServer(tls, listener);
+  server.keepAliveTimeout = KEEP_ALIVE_MS;
   server.listen(port, host);
   await once(server, "listening");
   const url = urlOf(tls === undefined ? "http" : "https", server.address(), host);
