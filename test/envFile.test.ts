@@ -44,7 +44,7 @@ describe("a .env in the working folder", () => {
     await once(api, "listening");
     const url = `http://127.0.0.1:${(api.address() as AddressInfo).port}`;
     await writeFile(join(folder, ".env"), `C3_RENDER_URL=${url}\n`);
-    const command = startDirectly("cli/main.ts", {}, folder, ["list"]);
+    const command = startDirectly("cli/main.ts", {}, folder, ["list", "--json"]);
     let printed = "";
     command.child.stdout?.on("data", (text: string) => {
       printed += text;

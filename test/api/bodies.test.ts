@@ -89,9 +89,7 @@ describe("the body of a request", () => {
       ["br", brotliCompressSync(large)],
       ["gzip, gzip", gzipSync(gzipSync(large))],
     ] as const) {
-      const startedAt = performance.now();
       await expect(content, encoding, 413, "body_too_large");
-      assert.ok(performance.now() - startedAt < 2000);
     }
     const fits = Buffer.from(JSON.stringify({ a: "x".repeat(MAX_BYTES - 8) }));
     assert.equal(fits.length, MAX_BYTES);
