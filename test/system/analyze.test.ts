@@ -49,7 +49,7 @@ describe("an analyze job, end to end", () => {
         text,
         '[simulated] You asked: "Describe this image in detail.". A JPEG picture of 640 × 480 pixels, mostly cyan and pink.',
       );
-      assert.deepEqual(body, { id, status: "success", text });
+      assert.deepEqual(body, { id, status: "success", text, metadata: { order: 7 } });
       assert.deepEqual(await webhookOf("described"), { id, status: "success", text, metadata: { order: 7 } });
       const { body: job } = await stack.get(`/jobs/${id}`);
       assert.deepEqual(job.result, { text });

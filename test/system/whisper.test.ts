@@ -81,7 +81,7 @@ describe("a whisper job, end to end", () => {
     const { body } = await stack.get(`/result/${id}`);
     const { text } = body;
     assert.match(text as string, /^This transcript is simulated\. The recording is \d\.\d seconds long\.$/);
-    assert.deepEqual(body, { id, status: "success", text });
+    assert.deepEqual(body, { id, status: "success", text, metadata: { order: 7 } });
     assert.deepEqual(await webhookOf("transcript"), { id, status: "success", text, metadata: { order: 7 } });
 
     const { body: job } = await stack.get(`/jobs/${id}`);
