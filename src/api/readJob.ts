@@ -115,7 +115,8 @@ async function isBeingRemoved(client: Client, id: string, { status }: WorkflowEx
 
 const recordSchema = z.object({
   view: z.custom<JobView>((value) => viewCore.safeParse(value).success),
-  metadata: z.record(z.string(), z.unknown()).nullish(),
+  // A record would lose a key that is named `__proto__`.
+  metadata: z.custom<Record<string, unknown>>((value) => typeof value === "object").nullish(),
   fingerprint: z.string().nullish(),
 });
 
