@@ -27,7 +27,7 @@ describe("deadlines", () => {
   });
 
   it("fails a job that is past complete_in while it renders", async () => {
-    const completeBy = Date.now() + 1500;
+    const completeBy = Date.now() + 5000;
     const id = await stack.start({ notifyUrl: hook("complete-by"), completeBy });
     await stack.untilState(id, "running");
     const { error } = await stack.untilState(id, "failed");
