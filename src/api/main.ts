@@ -26,14 +26,16 @@ async function main(): Promise<void> {
   const limits = await createRateLimits(config.api, log);
   const stopping = new AbortController();
   const app = createApp({ config, client, store, log, metrics, limits, stopping: stopping.signal });
-  const server = await listen(app, config.api, log);
-  await stopOnSignal(async (signal) => {
+  const listening = listen(app, config.api, log);
+  // Whoever hears that it listens may end it at once.
+  const stopped = stopOnSignal(async (signal) => {
     log.info({ signal }, "stopping");
     stopping.abort();
-    await server.close(CLOSE_GRACE_MS);
+    await (await listening).close(CLOSE_GRACE_MS);
     limits.close();
     await client.connection.close();
   });
+  await Promise.all([listening, stopped]);
 }
 
 main().catch(fail);

@@ -24,12 +24,13 @@ async function main(): Promise<void> {
     process.env,
     await startMetrics(config.metrics),
   );
-  log.info({ namespace: config.temporal.namespace }, "the worker is running");
-  void logProvider(workers.providerTrouble, log);
   const stopped = stopOnSignal(async (signal) => {
     log.info({ signal }, "stopping");
     await workers.stop();
   });
+  // Whoever hears that it runs may end it at once.
+  log.info({ namespace: config.temporal.namespace }, "the worker is running");
+  void logProvider(workers.providerTrouble, log);
   await Promise.race([workers.finished, stopped]);
 }
 
