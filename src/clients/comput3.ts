@@ -1,5 +1,6 @@
 import { z } from "zod";
 import { watchLoop } from "../loopTime.ts";
+import { jsonOf } from "./modelCall.ts";
 import { checkNode, problemOf } from "./nodeCheck.ts";
 
 /** An instance as `/workloads` lists it; times are Unix seconds. */
@@ -169,12 +170,4 @@ function excerptOf(text: string): string {
     .replace(/\s+/g, " ")
     .trim();
   return words.slice(0, EXCERPT) || "(an empty answer)";
-}
-
-function jsonOf(text: string): unknown {
-  try {
-    return JSON.parse(text);
-  } catch {
-    return undefined;
-  }
 }

@@ -136,7 +136,12 @@ const table: [model: Model, said: string, sentence: string | RegExp, nodeBroken:
     false,
   ],
   ["analyze", "timed out waiting for llama runner to start - progress 0.00", /could not load the model/, true],
-  ["analyze", "unable to load model: /root/.ollama/models/blobs/sha256-1", /could not load the model/, true],
+  [
+    "analyze",
+    "unable to load model: /usr/share/ollama/.ollama/models/blobs/sha256-1",
+    /could not load the model/,
+    true,
+  ],
   ["analyze", "input length exceeds the context length", /question is too long/, false],
   ["analyze", "an error was encountered while running the model: CUDA error", "the GPU of the node fails", true],
 ];

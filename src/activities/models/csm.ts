@@ -6,7 +6,7 @@ import { keys } from "../../storage/keys.ts";
 import type { ModelRun } from "../runModel.ts";
 import type { RunResult } from "../types.ts";
 import { type Speaker, speakInParts } from "./csmParts.ts";
-import { itemsPerCall, textOfStart, WINDOW_EXCEEDED } from "./csmWindow.ts";
+import { exceedsWindow, itemsPerCall, textOfStart } from "./csmWindow.ts";
 import { type InputFile, untilAppAnswers, withInputFiles } from "./node.ts";
 
 const ENDPOINT = "/generate_monologue_audio";
@@ -54,8 +54,7 @@ export async function runCsm(run: ModelRun, input: SpeechInput): Promise<RunResu
       try {
         return { files: [{ key, ...(await speak(input.voice, monologue, onProgress)) }] };
       } catch (error) {
-        const tooMuch = error instanceof ModelFailure && WINDOW_EXCEEDED.test(error.message);
-        if (!tooMuch || monologue.length === 1) throw error;
+        if (!exceedsWindow(error) || monologue.length === 1) throw error;
       }
     }
     const voice = lastingVoice(run, input.voice);

@@ -2,7 +2,7 @@ import { createReadStream, createWriteStream } from "node:fs";
 import { join } from "node:path";
 import { pipeline } from "node:stream/promises";
 import { log } from "@temporalio/activity";
-import { ModelFailure, type OnProgress } from "../../clients/modelCall.ts";
+import type { OnProgress } from "../../clients/modelCall.ts";
 import type { StoredFile } from "../../jobs/job.ts";
 import type { SpeechInput } from "../../jobs/speech.ts";
 import { keys } from "../../storage/keys.ts";
@@ -11,7 +11,7 @@ import { whileStoreIsAway } from "../patience.ts";
 import type { ModelRun } from "../runModel.ts";
 import { withTempFolder } from "../tempFolder.ts";
 import type { RemoteFile } from "../types.ts";
-import { WINDOW_EXCEEDED } from "./csmWindow.ts";
+import { exceedsWindow } from "./csmWindow.ts";
 
 export interface Speaker {
   /** @returns where the sound of these items lies on the node */
@@ -82,8 +82,7 @@ async function speakPart(
     log.info("part of a speech stored", { jobId: job.id, key });
     return true;
   } catch (error) {
-    const tooMuch = error instanceof ModelFailure && WINDOW_EXCEEDED.test(error.message);
-    if (!tooMuch || items.length === 1) throw error;
+    if (!exceedsWindow(error) || items.length === 1) throw error;
     log.warn("part of a speech was too long for one call", { jobId: job.id, items: items.length });
     return false;
   }

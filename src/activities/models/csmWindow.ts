@@ -1,3 +1,4 @@
+import { ModelFailure } from "../../clients/modelCall.ts";
 import { spokenSeconds } from "../../jobs/speechLength.ts";
 
 /**
@@ -41,8 +42,10 @@ function promptFrames(voice: Voice): number {
   return voice === "built-in" ? BUILT_IN_PROMPT_FRAMES : frames(voice.seconds) + textFrames(voice.text);
 }
 
-/** The model fails with this when a call was too much for it all the same. */
-export const WINDOW_EXCEEDED = /Inputs too long/i;
+/** Whether a call was too much for the model all the same. */
+export function exceedsWindow(error: unknown): boolean {
+  return error instanceof ModelFailure && /Inputs too long/i.test(error.message);
+}
 
 function frames(seconds: number): number {
   return Math.ceil(seconds * FRAMES_PER_SECOND);
