@@ -10,6 +10,7 @@ import { type Stack, startStack } from "../../src/dev/stack.ts";
 import { freePort } from "../../src/dev/temporalServer.ts";
 import { csmSchema } from "../../src/jobs/csm.ts";
 import type { JobInputs, JobSpec, JobType, JobView } from "../../src/jobs/job.ts";
+import { isFinal } from "../../src/jobs/states.ts";
 import type { Simulator } from "../../src/simulator/simulator.ts";
 import { createObjectStore } from "../../src/storage/index.ts";
 import { keys } from "../../src/storage/keys.ts";
@@ -160,11 +161,16 @@ function helpers(stack: Stack, simulator: Simulator, folder: string) {
       for await (const { key } of store.list(keys.inputsOf(id))) found.push(key);
       return found;
     },
-    untilState: (id: string, state: string) =>
-      eventually(`job ${id} is ${state}`, async () => {
-        const found = await view(id);
-        return found.state === state ? found : undefined;
-      }),
+    async untilState(id: string, state: string) {
+      let found: JobView | undefined;
+      const shown = () => `job ${id} is ${state}, and not ${JSON.stringify(found)}`;
+      return await eventually(shown, async () => {
+        found = await view(id);
+        if (found.state === state) return found;
+        if (isFinal(found.state)) throw new Error(`it ended otherwise: ${shown()}`);
+        return undefined;
+      });
+    },
     untilClosed: (id: string) =>
       eventually(`job ${id} is closed`, async () => {
         const { status } = await describe(id);
