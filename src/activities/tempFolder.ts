@@ -19,7 +19,7 @@ export async function withTempFolder<T>(
   work: (folder: string) => Promise<T>,
 ): Promise<T> {
   const folder = join(outputDir, `${name}.${process.pid}@${hostname()}`);
-  await mkdir(folder, { recursive: true });
+  await mkdir(folder, { recursive: true, mode: 0o700 });
   try {
     return await work(folder);
   } finally {

@@ -1,6 +1,7 @@
 import { z } from "zod";
 import { apiKeysSchema } from "../apiKeys.ts";
 import { payloadKeysSchema } from "../payloadKeys.ts";
+import { MIN_SECRET_CHARS } from "../storage/fileLinks.ts";
 import type { OwnNode, PoolConfig } from "./types.ts";
 
 const flag = z.stringbool();
@@ -135,7 +136,7 @@ export const environmentSchema = z.object({
   STORAGE: z.enum(["filesystem", "s3"]).optional(),
   STORAGE_DIR: text.optional(),
   STORAGE_SHARED: flag.default(false),
-  FILES_SECRET: text.optional(),
+  FILES_SECRET: z.string().min(MIN_SECRET_CHARS, `must have ${MIN_SECRET_CHARS} characters or more`).optional(),
   MINIO_ENDPOINT: text.optional(),
   MINIO_PUBLIC_URL: url.optional(),
   MINIO_ACCESS_KEY: text.optional(),

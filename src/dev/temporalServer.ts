@@ -1,7 +1,7 @@
 import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
 import { closeSync, openSync } from "node:fs";
-import { mkdir, readFile, rename, rm, writeFile } from "node:fs/promises";
+import { chmod, mkdir, readFile, rename, rm, writeFile } from "node:fs/promises";
 import { createServer } from "node:net";
 import { join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
@@ -65,6 +65,8 @@ export async function startTemporalServer(options: TemporalServerOptions): Promi
   const { dataDir, say } = options;
   if (dataDir !== undefined) {
     await mkdir(dataDir, { recursive: true });
+    // The database has what people submit; the server itself leaves it readable for everybody.
+    await chmod(dataDir, 0o700);
     await endOrphan(dataDir, say);
   }
   const port = await freePort(options.port, "Temporal", say);

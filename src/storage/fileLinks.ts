@@ -1,6 +1,9 @@
 import { createHmac, timingSafeEqual } from "node:crypto";
 import type { LinkOptions } from "./objectStore.ts";
 
+/** Shorter secrets can be guessed. */
+export const MIN_SECRET_CHARS = 16;
+
 /**
  * Links to files that the API serves itself, at `/files/<key>?expires=…&signature=…`. The signature is
  * HMAC-SHA256 over key, expiry and download name, so that none of them can be changed; whoever has a link may add `inline=1`.

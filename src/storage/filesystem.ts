@@ -1,10 +1,10 @@
 import { randomBytes, randomUUID } from "node:crypto";
 import { createReadStream, createWriteStream } from "node:fs";
-import { mkdir, open, opendir, readFile, rename, rm, stat, writeFile } from "node:fs/promises";
+import { link, mkdir, open, opendir, readFile, rename, rm, stat, writeFile } from "node:fs/promises";
 import { dirname, join, relative, resolve, sep } from "node:path";
 import { pipeline } from "node:stream/promises";
 import { contentTypeOf } from "./contentTypes.ts";
-import { signedPath } from "./fileLinks.ts";
+import { MIN_SECRET_CHARS, signedPath } from "./fileLinks.ts";
 import { type ObjectInfo, ObjectNotFound, type ObjectStore } from "./objectStore.ts";
 
 export interface FilesystemOptions {
@@ -23,6 +23,8 @@ export interface FilesystemStore extends ObjectStore {
 /** Unfinished uploads, outside of the keys: a listing never shows half an object. */
 const PARTIAL = ".partial";
 const SECRET_FILE = ".link-secret";
+/** What people submit and get is nobody else's on this machine. */
+const OWNER_ONLY = 0o700;
 
 /** Objects as files below a folder; the content type of each is that of its extension. */
 export function createFilesystemStore({ dir, linkSecret, baseUrl }: FilesystemOptions): FilesystemStore {
@@ -45,17 +47,18 @@ export function createFilesystemStore({ dir, linkSecret, baseUrl }: FilesystemOp
 
   const store: FilesystemStore = {
     async ensureReady() {
-      await mkdir(join(root, PARTIAL), { recursive: true });
+      await mkdir(join(root, PARTIAL), { recursive: true, mode: OWNER_ONLY });
+      await store.linkSecret();
     },
 
     async put(key, body, { signal }) {
       const path = pathOf(key);
       const partial = join(root, PARTIAL, randomUUID());
-      await mkdir(dirname(partial), { recursive: true });
+      await mkdir(dirname(partial), { recursive: true, mode: OWNER_ONLY });
       try {
         await pipeline(body, createWriteStream(partial, { flush: true }), ...(signal ? [{ signal }] : []));
         const { size } = await stat(partial);
-        await mkdir(dirname(path), { recursive: true });
+        await mkdir(dirname(path), { recursive: true, mode: OWNER_ONLY });
         await rename(partial, path);
         await syncFolder(dirname(path));
         return size;
@@ -94,24 +97,41 @@ export function createFilesystemStore({ dir, linkSecret, baseUrl }: FilesystemOp
     },
 
     async linkSecret() {
-      secret ??= await keptSecret(join(root, SECRET_FILE));
+      secret ??= await keptSecret(root);
       return secret;
     },
   };
   return store;
 }
 
-/** Made by whoever comes first; everybody else reads it. */
-async function keptSecret(path: string): Promise<string> {
-  const made = randomBytes(32).toString("base64url");
-  await mkdir(dirname(path), { recursive: true });
+/**
+ * Made by whoever comes first; everybody else reads it. It gets its name when it is whole: API and worker may ask for it at
+ * once, and a signature by half a secret opens nothing, or, by an empty one, everything.
+ */
+async function keptSecret(root: string): Promise<string> {
+  const path = join(root, SECRET_FILE);
+  const kept = await readFile(path, "utf8").catch(unlessMissing);
+  if (kept !== undefined) return checkedSecret(kept.trim(), path);
+  const partial = join(root, PARTIAL, randomUUID());
+  await mkdir(dirname(partial), { recursive: true, mode: OWNER_ONLY });
   try {
-    await writeFile(path, made, { flag: "wx", mode: 0o600 });
+    const made = randomBytes(32).toString("base64url");
+    await writeFile(partial, made, { mode: 0o600, flush: true });
+    await link(partial, path);
+    await syncFolder(root);
     return made;
   } catch (error) {
     if (!hasCode(error, "EEXIST")) throw error;
-    return (await readFile(path, "utf8")).trim();
+    return checkedSecret((await readFile(path, "utf8")).trim(), path);
+  } finally {
+    await rm(partial, { force: true });
   }
+}
+
+function checkedSecret(secret: string, path: string): string {
+  if (secret.length >= MIN_SECRET_CHARS) return secret;
+  const found = secret === "" ? "is empty" : `has fewer than ${MIN_SECRET_CHARS} characters`;
+  throw new Error(`${path} ${found}, so links could be forged: remove it, and a new secret is made; older links end`);
 }
 
 /** A rename is durable only when the folder is. */

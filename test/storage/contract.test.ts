@@ -1,10 +1,13 @@
 import assert from "node:assert/strict";
 import { createHash, randomBytes } from "node:crypto";
-import { mkdtemp, readdir, rm } from "node:fs/promises";
+import { existsSync, readFileSync } from "node:fs";
+import { mkdtemp, readdir, rm, stat, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { Readable } from "node:stream";
 import { buffer, text } from "node:stream/consumers";
+import { setImmediate } from "node:timers/promises";
+import { loadConfig } from "../../src/config.ts";
 import { opensFile } from "../../src/storage/fileLinks.ts";
 import { createFilesystemStore, type FilesystemStore } from "../../src/storage/filesystem.ts";
 import { ObjectNotFound, type ObjectStore } from "../../src/storage/objectStore.ts";
@@ -129,6 +132,55 @@ describe("the filesystem store", () => {
     }
     const old = new URL(await store.link("results/a.mp3", { expiresInSeconds: -1 }));
     assert.equal(opensFile(secret, "results/a.mp3", old.searchParams), "expired");
+  });
+
+  it("never has half a secret, however many ask for it first", async () => {
+    const seen = new Set<string>();
+    for (let round = 0; round < 100; round += 1) {
+      const dir = join(folder, `.asked-${round}`);
+      const path = join(dir, ".link-secret");
+      const asked = Promise.all(
+        Array.from({ length: 4 }, () => createFilesystemStore({ dir, baseUrl: "" }).linkSecret()),
+      );
+      let isAnswered = false;
+      const answered = asked.finally(() => {
+        isAnswered = true;
+      });
+      while (!isAnswered) {
+        if (existsSync(path)) seen.add(readFileSync(path, "utf8").length === 43 ? "whole" : "half");
+        await setImmediate();
+      }
+      assert.equal(new Set(await answered).size, 1);
+    }
+    assert.deepEqual([...seen], ["whole"]);
+  });
+
+  for (const [what, content] of [
+    ["an empty", ""],
+    ["a blank", " \n"],
+    ["a short", "secret"],
+  ] as const) {
+    it(`does not sign with ${what} secret`, async () => {
+      const dir = await mkdtemp(join(folder, ".secret-"));
+      await writeFile(join(dir, ".link-secret"), content);
+      const forgeable = createFilesystemStore({ dir, baseUrl: "" });
+      await assert.rejects(forgeable.linkSecret(), /could be forged: remove it/);
+      await assert.rejects(forgeable.ensureReady(), /could be forged: remove it/);
+      assert.throws(
+        () => loadConfig({ FILES_SECRET: content || "x" }),
+        /FILES_SECRET: must have 16 characters or more/,
+      );
+    });
+  }
+
+  it("is readable by its owner only", async () => {
+    const dir = join(folder, ".new", "store");
+    const made = createFilesystemStore({ dir, baseUrl: "" });
+    await made.ensureReady();
+    await made.put("results/a.txt", Readable.from(["a"]), { contentType: "text/plain" });
+    for (const path of [dir, join(dir, "results"), join(dir, ".partial"), join(dir, ".link-secret")]) {
+      assert.equal((await stat(path)).mode & 0o077, 0, path);
+    }
   });
 
   it("keeps its secret between starts", async () => {
