@@ -24,6 +24,7 @@ export async function chaos(): Promise<void> {
     workers: 2,
     troubles: {
       "worker killed": often(20),
+      "worker stalled": often(12),
       "Temporal restarted": often(6),
       "node killed": often(20),
       "node vanished": often(15),

@@ -99,7 +99,9 @@ export async function startObjects(executable: string, folder: string): Promise<
 export interface WorkerProcesses {
   /** Kills the one at `place` (0 to 1 of all) with SIGKILL, and starts another one. */
   replace(place: number): Promise<void>;
-  /** Those that ended though nobody had told them to. */
+  /** Pauses the one at `place`, as a busy host does. */
+  stall(place: number, seconds: number): Promise<void>;
+  /** Those that ended though nobody had told them to, with their last words; another one was started. */
   failures: string[];
   stop(): Promise<void>;
 }
@@ -119,6 +121,17 @@ export async function startWorkerProcesses(config: Config, count: number, folder
     const child = fork(workerMain, [folder], { execArgv: ["--import", "tsx"], env, silent: true });
     child.stdout?.pipe(log, { end: false });
     child.stderr?.pipe(log, { end: false });
+    let words = "";
+    child.stderr?.setEncoding("utf8").on("data", (text: string) => {
+      words = (words + text).slice(-2000);
+    });
+    child.once("exit", (code, signal) => {
+      if (!ending.has(child) && children.includes(child)) {
+        failures.push(`a worker ended by itself: ${code ?? signal}\n${words}`);
+        children.splice(children.indexOf(child), 1);
+        void start();
+      }
+    });
     const working = once(child, "message").then(() => true);
     return (await Promise.race([working, once(child, "exit").then(() => false)])) ? child : undefined;
   };
@@ -127,9 +140,6 @@ export async function startWorkerProcesses(config: Config, count: number, folder
       // A worker that finds no store and no Temporal server ends; whoever watches over it starts it again.
       const child = await startOne();
       if (child !== undefined) {
-        child.once("exit", (code, signal) => {
-          if (!ending.has(child)) failures.push(`a worker ended by itself: ${code ?? signal}`);
-        });
         children.push(child);
         return;
       }
@@ -145,6 +155,12 @@ export async function startWorkerProcesses(config: Config, count: number, folder
       ending.add(child);
       await end(child, "SIGKILL");
       await start();
+    },
+    async stall(place, seconds) {
+      const child = children[Math.floor(place * children.length)];
+      child?.kill("SIGSTOP");
+      await delay(seconds * 1000);
+      child?.kill("SIGCONT");
     },
     async stop() {
       for (const child of children) ending.add(child);

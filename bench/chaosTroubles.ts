@@ -8,6 +8,7 @@ import type { ObjectServer, Restartable, WorkerProcesses } from "./chaosServers.
 /** What is done to the system, and how often. */
 export interface TroubleCounts {
   "worker killed": number;
+  "worker stalled": number;
   "Temporal restarted": number;
   "node killed": number;
   "node vanished": number;
@@ -49,6 +50,8 @@ export interface Victims {
   objects: ObjectServer | undefined;
 }
 
+/** Longer than the SDK lets a workflow's script run by default. */
+const WORKER_STALLED_SECONDS = 10;
 const TEMPORAL_DOWN_SECONDS = 4;
 const OBJECTS_DOWN_SECONDS = 20;
 const OBJECTS_STALLED_SECONDS = 6;
@@ -61,6 +64,9 @@ export async function makeTrouble({ kind, which, howLong }: Trouble, victims: Vi
   switch (kind) {
     case "worker killed":
       await workers.replace(which);
+      return true;
+    case "worker stalled":
+      await workers.stall(which, WORKER_STALLED_SECONDS);
       return true;
     case "Temporal restarted":
       await temporal.restart(signal, howLong * TEMPORAL_DOWN_SECONDS);

@@ -2,6 +2,7 @@ import { hostname } from "node:os";
 import { fileURLToPath } from "node:url";
 import {
   bundleWorkflowCode,
+  type CompiledWorkerOptions,
   NativeConnection,
   Worker,
   type WorkerOptions,
@@ -33,6 +34,11 @@ const MAIN_SLOTS = 500;
 const INPUT_SLOTS = 16;
 /** Calls of receivers, each of which may take the whole time limit. */
 const WEBHOOK_SLOTS = 1000;
+/**
+ * How long a step of a workflow may hold the script that runs it, by the clock. The SDK's 5 seconds pass in a long replay on
+ * a busy machine, and while a process is paused; then the script is broken off in its middle, and Node may abort.
+ */
+const STEP_LIMIT = { isolateExecutionTimeout: "1m" } satisfies Pick<CompiledWorkerOptions, "isolateExecutionTimeout">;
 const SHUTDOWN_GRACE = "10s";
 const SHUTDOWN_FORCE = "20s";
 
@@ -44,6 +50,8 @@ export async function startWorkers(options: WorkersOptions): Promise<RunningWork
   const { config, connection, activities, workflowBundle } = options;
   const instances = Object.values(config.gpu.pools).reduce((sum, pool) => sum + pool.max, 0);
   const common: Omit<WorkerOptions, "taskQueue"> = {
+    // The SDK takes it, and does not declare it.
+    ...STEP_LIMIT,
     connection,
     namespace: config.temporal.namespace,
     dataConverter: dataConverter(config.temporal, "throw"),

@@ -14,6 +14,7 @@ describe("the failure drill, shortened", () => {
       workers: 2,
       troubles: {
         "worker killed": 2,
+        "worker stalled": 1,
         "Temporal restarted": 1,
         "node killed": 1,
         "node vanished": 1,
