@@ -195,6 +195,7 @@ function apiConfig(env: Environment): ApiConfig {
     tls: cert !== undefined && tlsKey !== undefined ? { cert, key: tlsKey } : undefined,
     publicUrl: env.PUBLIC_URL,
     trustProxy: env.TRUST_PROXY,
+    shutdownDelayMs: env.SHUTDOWN_DELAY * SECOND,
     corsOrigins: env.CORS_ORIGINS,
     maxBodyBytes: env.MAX_BODY_BYTES,
     rateLimitPerMinute: env.RATE_LIMIT,

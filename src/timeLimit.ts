@@ -10,3 +10,21 @@ export function timeLimit(timeoutMs: number, signal?: AbortSignal | null): Abort
   timeout.addEventListener("abort", () => {});
   return AbortSignal.any([timeout, signal]);
 }
+
+/** Something that was waited for did not come in time; it may still happen. */
+export class TooLate extends Error {
+  override name = "TooLate";
+}
+
+/** What `work` comes to, if that is within `timeoutMs`. @throws TooLate */
+export async function withinTime<T>(work: Promise<T>, timeoutMs: number): Promise<T> {
+  let timer: NodeJS.Timeout | undefined;
+  const late = new Promise<never>((_, reject) => {
+    timer = setTimeout(() => reject(new TooLate(`no answer within ${timeoutMs / 1000} s`)), timeoutMs);
+  });
+  try {
+    return await Promise.race([work, late]);
+  } finally {
+    clearTimeout(timer);
+  }
+}

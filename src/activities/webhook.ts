@@ -6,6 +6,7 @@ import type { WebhookAttempt, WebhookRequest } from "../jobs/webhook.ts";
 import { withoutQuery } from "../log.ts";
 import { retryAfterMs } from "../retryAfter.ts";
 import { ObjectNotFound } from "../storage/objectStore.ts";
+import { withinTime } from "../timeLimit.ts";
 import type { ActivityDeps } from "./deps.ts";
 import { createReceivers } from "./receivers.ts";
 import { secretsFor, signatureHeaders } from "./webhookSignature.ts";
@@ -26,6 +27,12 @@ interface AttemptRequest extends WebhookRequest {
 type Outcome = Omit<WebhookAttempt, "at" | "ms">;
 
 const GONE = 410;
+/**
+ * Both ask the object store. With the longest WEBHOOK_TIMEOUT that is less than the activity's time limit: an attempt whose
+ * time was up would be made again.
+ */
+const MADE_WITHIN_MS = 5000;
+const WRITTEN_WITHIN_MS = 5000;
 /** An attempt that was put off that often because nobody is answered counts as a failed one. */
 const MAX_POSTPONED = 3;
 /** The pauses double that often. */
@@ -76,7 +83,7 @@ export function createAttemptWebhook({
   };
 
   async function call(request: WebhookRequest, at: Date, signal: AbortSignal): Promise<Outcome> {
-    const content = await bodyOf(request);
+    const content = await withinTime(bodyOf(request), MADE_WITHIN_MS);
     if (content === undefined) return { delivered: false, permanent: true, error: "the result was removed" };
     const body = JSON.stringify(content);
     const headers = {
@@ -117,9 +124,12 @@ export function createAttemptWebhook({
 
   /** What was sent cannot be taken back: an attempt that cannot be written down must not be made again for that. */
   async function writeDown({ isFirst, attempt, postponed, ...request }: AttemptRequest, made: WebhookAttempt) {
-    try {
+    const write = async () => {
       const before = isFirst ? undefined : await readLedger(store, request.jobId);
       await writeLedger(store, { request, attempts: [...(before?.attempts ?? []), made] });
+    };
+    try {
+      await withinTime(write(), WRITTEN_WITHIN_MS);
     } catch (error) {
       log.error("a webhook's attempt could not be written down", { jobId: request.jobId, error: String(error) });
     }

@@ -10,6 +10,7 @@ import { BASE_PATHS } from "./links.ts";
 import { accessLog } from "./middleware/accessLog.ts";
 import { authenticate } from "./middleware/authentication.ts";
 import { crossOrigin } from "./middleware/crossOrigin.ts";
+import { localOnly } from "./middleware/localOnly.ts";
 import { limitReads } from "./middleware/rateLimit.ts";
 import { unreadBody } from "./middleware/unreadBody.ts";
 import { createReadPool, createReadProvider } from "./poolStatus.ts";
@@ -50,6 +51,7 @@ export function createApp(given: ApiDeps): Hono<ApiEnv> {
   app.use(unreadBody());
   // A handler may set its own: a file is meant to be embedded in other sites.
   app.use(secureHeaders({ contentSecurityPolicy: { defaultSrc: ["'none'"] }, overwrite: false }));
+  app.use(localOnly(deps.config));
   app.use(crossOrigin(deps.config));
   app.use(
     methodNotAllowed({

@@ -14,6 +14,8 @@ export interface ApiDeps {
   log: Logger;
   metrics: Metrics;
   limits: RateLimits;
+  /** Aborts when the process is about to stop: it is not ready any more, and answers what still comes. */
+  draining: AbortSignal;
   /** Aborts when the process stops: answers that wait for something come to an end. */
   stopping: AbortSignal;
 }

@@ -2,10 +2,12 @@ import { createHash } from "node:crypto";
 import type { Context } from "hono";
 import { v5 as uuidOf } from "uuid";
 import type { JobSpec } from "../jobs/job.ts";
+import { TooLate, withinTime } from "../timeLimit.ts";
 import type { Caller } from "./context.ts";
 import { HttpError } from "./errors.ts";
 import type { JobReader } from "./jobReader.ts";
 import type { JobReading } from "./readJob.ts";
+import { StoreUnavailable } from "./storeErrors.ts";
 import { startUnknown } from "./submitJob.ts";
 
 /**
@@ -16,6 +18,9 @@ import { startUnknown } from "./submitJob.ts";
 const MAX_KEY_CHARS = 255;
 /** The namespace of the ids (RFC 9562 §5.5); another one would make other ids. */
 const NAMESPACE = "5b1c3f0e-6a43-4d0e-9a57-2f5d3c1b7e90";
+
+/** For the look at an earlier job under a key. */
+const EARLIER_WITHIN_MS = 2000;
 
 /** What a key makes of a submission. */
 export interface IdempotentJob {
@@ -53,7 +58,7 @@ export async function submitOnce(
   caller: Caller,
   start: () => Promise<boolean>,
 ): Promise<boolean> {
-  let earlier = await find();
+  let earlier = await findUnlessStoreIsAway();
   if (earlier === undefined) {
     if (await start()) return false;
     earlier = await find().catch((cause) => {
@@ -65,6 +70,19 @@ export async function submitOnce(
   }
   if (earlier.fingerprint === fingerprint) return true;
   throw new HttpError(422, "idempotency_key_reused", "This Idempotency-Key was used for another submission");
+
+  /**
+   * Temporal makes a job unique for as long as it keeps it. Jobs that are older are records in the object store, and a new
+   * one does not wait for that.
+   */
+  async function findUnlessStoreIsAway(): Promise<JobReading | undefined> {
+    try {
+      return await withinTime(find(), EARLIER_WITHIN_MS);
+    } catch (error) {
+      if (error instanceof StoreUnavailable || error instanceof TooLate) return undefined;
+      throw error;
+    }
+  }
 
   async function find(): Promise<JobReading | undefined> {
     try {

@@ -1,3 +1,4 @@
+import { setTimeout as delay } from "node:timers/promises";
 import { loadConfig } from "../config.ts";
 import { readEnvFile } from "../envFile.ts";
 import { createLogger } from "../log.ts";
@@ -24,12 +25,25 @@ async function main(): Promise<void> {
   const client = await connectClient(config);
   const store = createObjectStore(config.storage, config.api.publicUrl ?? "");
   const limits = await createRateLimits(config.api, log);
+  const draining = new AbortController();
   const stopping = new AbortController();
-  const app = createApp({ config, client, store, log, metrics, limits, stopping: stopping.signal });
+  const app = createApp({
+    config,
+    client,
+    store,
+    log,
+    metrics,
+    limits,
+    draining: draining.signal,
+    stopping: stopping.signal,
+  });
   const listening = listen(app, config.api, log);
   // Whoever hears that it listens may end it at once.
   const stopped = stopOnSignal(async (signal) => {
     log.info({ signal }, "stopping");
+    // A balancer hears that it is not ready, and sends nothing more, before it is not there.
+    draining.abort();
+    await delay(config.api.shutdownDelayMs);
     stopping.abort();
     await (await listening).close(CLOSE_GRACE_MS);
     limits.close();

@@ -1,4 +1,5 @@
 import { taskQueues } from "../temporal.ts";
+import { withinTime } from "../timeLimit.ts";
 import type { ApiDeps } from "./context.ts";
 import { onceIn } from "./once.ts";
 import { temporalCall } from "./temporalCall.ts";
@@ -22,7 +23,7 @@ class NobodyPolls extends Error {
 }
 
 /** @returns what is missing for jobs to be done, each a sentence; nothing when all is there */
-export function createReadiness({ client, store, log }: ApiDeps): () => Promise<string[]> {
+export function createReadiness({ client, store, log, draining }: ApiDeps): () => Promise<string[]> {
   const { namespace } = client.options;
 
   async function reachTemporal(): Promise<void> {
@@ -53,7 +54,7 @@ export function createReadiness({ client, store, log }: ApiDeps): () => Promise<
   async function look(): Promise<string[]> {
     const [temporal, storage] = await Promise.all([
       missing(troubleOfTemporal, reachTemporal()),
-      missing(() => "the object store is not ready", inTime(store.ensureReady())),
+      missing(() => "the object store is not ready", withinTime(store.ensureReady(), ANSWER_WITHIN_MS)),
     ]);
     if (temporal.length > 0) return [...temporal, ...storage];
     const pollers = neededPollers.map(({ queue, type, what }) =>
@@ -69,7 +70,7 @@ export function createReadiness({ client, store, log }: ApiDeps): () => Promise<
   }
 
   const lookOnce = onceIn(KEPT_FOR_MS, look);
-  return () => lookOnce("");
+  return async () => (draining.aborted ? ["the API is stopping"] : await lookOnce(""));
 }
 
 function troubleOfTemporal(error: unknown): string {
@@ -83,12 +84,4 @@ function troubleOfTemporal(error: unknown): string {
     default:
       return "Temporal cannot be reached";
   }
-}
-
-async function inTime<T>(promise: Promise<T>): Promise<T> {
-  const signal = AbortSignal.timeout(ANSWER_WITHIN_MS);
-  const timeout = new Promise<never>((_, reject) => {
-    signal.addEventListener("abort", () => reject(signal.reason), { once: true });
-  });
-  return await Promise.race([promise, timeout]);
 }

@@ -1,5 +1,6 @@
 import { Readable } from "node:stream";
 import { ObjectNotFound, type ObjectStore } from "../storage/objectStore.ts";
+import { withinTime } from "../timeLimit.ts";
 
 const ANSWER_WITHIN_MS = 10_000;
 
@@ -28,17 +29,10 @@ export function reportingStore<S extends ObjectStore>(store: S): S {
 }
 
 async function reported<T>(call: Promise<T>): Promise<T> {
-  let timer: NodeJS.Timeout | undefined;
-  const timeout = new Promise<never>((_, reject) => {
-    const error = new Error(`no answer within ${ANSWER_WITHIN_MS} ms`);
-    timer = setTimeout(() => reject(error), ANSWER_WITHIN_MS);
-  });
   try {
-    return await Promise.race([call, timeout]);
+    return await withinTime(call, ANSWER_WITHIN_MS);
   } catch (error) {
     throw asTrouble(error);
-  } finally {
-    clearTimeout(timer);
   }
 }
 

@@ -71,6 +71,7 @@ export const environmentSchema = z.object({
   TLS_KEY: text.optional(),
   PUBLIC_URL: url.optional(),
   TRUST_PROXY: flag.default(false),
+  SHUTDOWN_DELAY: seconds.default(5),
   CORS_ORIGINS: list.default([]),
   MAX_BODY_BYTES: count.default(1024 * 1024),
   RATE_LIMIT: count.min(1).default(300),
@@ -154,7 +155,7 @@ export const environmentSchema = z.object({
   DOWNLOAD_TIMEOUT: seconds.default(120),
 
   WEBHOOK_SECRET: list.default([]),
-  WEBHOOK_TIMEOUT: seconds.default(10),
+  WEBHOOK_TIMEOUT: seconds.max(15).default(10),
   WEBHOOK_RETRY: z.enum(["short", "extended"]).default("short"),
   WEBHOOK_STATUSES: list.default(["success", "failed", "timed_out", "cancelled"]),
 

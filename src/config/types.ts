@@ -52,6 +52,8 @@ export interface ApiConfig {
   /** The origin that links are made for; the request's own when undefined. */
   publicUrl: string | undefined;
   trustProxy: boolean;
+  /** How long `npm run api` goes on answering after it has said that it is not ready any more. */
+  shutdownDelayMs: number;
   corsOrigins: string[];
   maxBodyBytes: number;
   /** Submissions per key; everything else has ten times that. */

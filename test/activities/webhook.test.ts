@@ -17,6 +17,7 @@ import { readLedger } from "../../src/deliveries.ts";
 import type { WebhookAttempt } from "../../src/jobs/webhook.ts";
 import { createMetrics } from "../../src/metrics.ts";
 import { createObjectStore } from "../../src/storage/index.ts";
+import type { ObjectStore } from "../../src/storage/objectStore.ts";
 import { eventually } from "../support/eventually.ts";
 
 type Attempted = WebhookAttempt | Postponement;
@@ -75,7 +76,11 @@ describe("an attempt to deliver a webhook", () => {
   }
 
   /** The worker's activity, with the secrets and limits of the test. */
-  function prepare(webhook: Partial<WebhookConfig> = {}, keys: unknown[] = []) {
+  function prepare(
+    webhook: Partial<WebhookConfig> = {},
+    keys: unknown[] = [],
+    storeThrough = (store: ObjectStore): ObjectStore => store,
+  ) {
     const loaded = loadConfig({
       STORAGE_DIR: dir,
       WEBHOOK_SECRET: `${NEW_SECRET}, ${OLD_SECRET}`,
@@ -89,7 +94,7 @@ describe("an attempt to deliver a webhook", () => {
         options.all ? done(null, [{ address: "127.0.0.1", family: 4 }]) : done(null, "127.0.0.1", 4),
     });
     fetchers.push(safeFetch);
-    const store = createObjectStore(config.storage, "");
+    const store = storeThrough(createObjectStore(config.storage, ""));
     const { attemptWebhook } = createAttemptWebhook({ config, store, safeFetch, metrics: createMetrics() });
     const environment = () => new MockActivityEnvironment({}, { logger: new DefaultLogger("ERROR") });
     const request = (url: string, more: { tenant?: string; postponed?: number; attempt?: number; jobId?: string }) => ({
@@ -118,6 +123,14 @@ describe("an attempt to deliver a webhook", () => {
     assert.ok("at" in outcome, JSON.stringify(outcome));
     return outcome;
   }
+
+  it("is an attempt that was made, also when the object store hangs", async () => {
+    const { url, received } = await receiver();
+    const hanging = () => new Promise<never>(() => {});
+    const { attempt } = prepare({}, [], (store) => ({ ...store, put: hanging, get: hanging }));
+    assert.ok(tried(await attempt(url, { attempt: 2 })).delivered);
+    assert.equal(received.length, 1);
+  });
 
   it("is signed with the new secret and the old one", async () => {
     const { url, received } = await receiver();

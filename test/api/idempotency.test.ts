@@ -74,4 +74,26 @@ describe("a submission with an Idempotency-Key", () => {
     assert.equal(await idOf(again), id);
     assert.equal((await submit(key, { text: "Twice." })).status, 422);
   });
+
+  for (const [what, get] of [
+    ["cannot be reached", () => Promise.reject(new Error("connect ECONNREFUSED"))],
+    ["does not answer", () => new Promise<never>(() => {})],
+  ] as const) {
+    it(`is taken, once, while the object store ${what}`, async () => {
+      const away = await startTestApi({ client, storeThrough: (store) => ({ ...store, get }) });
+      try {
+        const headers = { "Idempotency-Key": randomUUID() };
+        const responses = [];
+        for (let time = 0; time < 2; time += 1) responses.push(await away.post("/csm", { text: "Once." }, headers));
+        const [first, again] = await Promise.all(
+          responses.map(async (response) => [response.status, ((await response.json()) as { id: string }).id]),
+        );
+        assert.equal(first?.[0], 200);
+        assert.deepEqual(again, first);
+        assert.equal(responses[1]?.headers.get("Idempotent-Replayed"), "true");
+      } finally {
+        await away.close();
+      }
+    });
+  }
 });

@@ -36,6 +36,20 @@ describe("an operator", () => {
     mailboxes.push(mailbox);
     return mailbox;
   }
+  it("hears that a process that is about to stop is not ready, and is answered all the same", async () => {
+    const stopping = await startTestApi({ client });
+    try {
+      stopping.drain();
+      const ready = await stopping.fetch("/readyz");
+      const { missing } = (await ready.json()) as Body;
+      assert.deepEqual([ready.status, missing], [503, ["the API is stopping"]]);
+      assert.equal((await stopping.fetch("/healthz")).status, 200);
+      assert.equal((await stopping.post("/csm", { text: "The last one." })).status, 200);
+    } finally {
+      await stopping.close();
+    }
+  });
+
   const send = (method: string, path: string, body?: unknown) =>
     api.fetch(path, {
       method,

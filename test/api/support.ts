@@ -28,6 +28,8 @@ export interface TestApi {
   /** POSTs `body` as JSON; a string goes as it is. */
   post(path: string, body: unknown, headers?: Record<string, string>): Promise<Response>;
   store: ObjectStore;
+  /** What a process does first when it is told to stop. */
+  drain(): void;
   close(): Promise<void>;
 }
 
@@ -59,6 +61,7 @@ export async function startTestApi({
   const absent = client === undefined ? unreachableClient() : undefined;
   const store = createObjectStore(config.storage, "");
   const limits = await createRateLimits(config.api, log);
+  const draining = new AbortController();
   const stopping = new AbortController();
   const app = createApp({
     config,
@@ -67,6 +70,7 @@ export async function startTestApi({
     log,
     metrics: createMetrics(),
     limits,
+    draining: draining.signal,
     stopping: stopping.signal,
   });
   const server = await listen(app, config.api, log);
@@ -75,6 +79,7 @@ export async function startTestApi({
     url: server.url,
     config,
     store,
+    drain: () => draining.abort(),
     fetch(path, init = {}) {
       const headers = new Headers(init.headers);
       if (!headers.has("Authorization")) headers.set("X-C3-RENDER-KEY", KEY);
