@@ -1,8 +1,8 @@
-import { execFile, spawn } from "node:child_process";
+import { execFile, type SpawnOptions, spawn } from "node:child_process";
 import { once } from "node:events";
 import { access, constants, mkdir, mkdtemp, rename, rm } from "node:fs/promises";
 import { homedir } from "node:os";
-import { delimiter, join } from "node:path";
+import { basename, delimiter, join } from "node:path";
 import { promisify } from "node:util";
 
 /** Prints one line of what is being done. */
@@ -17,8 +17,10 @@ export interface Program {
   configuredPath: string | undefined;
   /** The variable that `configuredPath` comes from. */
   variable: string;
-  /** What `go install` builds it from, without the version. */
+  /** What Go builds it from, without the version. */
   goModule: string;
+  /** Modules that it is built with in newer versions than it asks for itself, as `path@version`. */
+  goNewer?: readonly string[];
   /** Gets it into `folder` without a compiler, and says where it is. */
   download?: (folder: string) => Promise<string>;
 }
@@ -46,7 +48,7 @@ export async function findProgram(
   const installed = await installedProgram(program, env);
   if (installed !== undefined) return installed;
   const folder = cacheFolder(env);
-  const cached = join(folder, `${name}-${version}`);
+  const cached = cachedPath(program, env);
   await mkdir(folder, { recursive: true });
   const tried = [`${name} on the PATH`, `${cached}`];
   for (const get of [download, build]) {
@@ -71,16 +73,22 @@ export async function findProgram(
  * @throws when the configured path is no program
  */
 export async function installedProgram(program: Program, env: NodeJS.ProcessEnv): Promise<string | undefined> {
-  const { name, version, variable, configuredPath } = program;
+  const { name, variable, configuredPath } = program;
   if (configuredPath !== undefined) {
     if (await isExecutable(configuredPath)) return configuredPath;
     throw new Error(`${variable}: ${configuredPath} is not an executable file`);
   }
   const onPath = (env.PATH ?? "").split(delimiter).map((entry) => join(entry, name));
-  for (const path of [...onPath, join(cacheFolder(env), `${name}-${version}`)]) {
+  for (const path of [...onPath, cachedPath(program, env)]) {
     if (await isExecutable(path)) return path;
   }
   return undefined;
+}
+
+/** A program that is built with other modules is another one. */
+function cachedPath({ name, version, goNewer = [] }: Program, env: NodeJS.ProcessEnv): string {
+  const newer = goNewer.map((module) => `-${basename(module).replace("@v", "-")}`);
+  return join(cacheFolder(env), `${name}-${version}${newer.join("")}`);
 }
 
 /** What getting a program needs. */
@@ -109,24 +117,21 @@ async function download({ program, folder, cached, say }: Wanted) {
 /** Builds into a folder of its own, so that two processes that build at once do not get in each other's way. */
 async function build({ program, folder, cached, env, say, signal }: Wanted) {
   await checkGo();
-  const { name, version, goModule } = program;
+  const { name, version, goModule, goNewer = [] } = program;
   say(`Building ${name} ${version} with Go: takes minutes, once; then it is kept in ${folder} …`);
   const workFolder = await mkdtemp(join(folder, "build-"));
   const startedAt = Date.now();
   const minutes = () => ((Date.now() - startedAt) / 60_000).toFixed(1);
   const ticker = setInterval(() => say(`  still building ${name} (${minutes()} min)`), STILL_BUILDING_MS);
   try {
-    const go = spawn("go", ["install", `${goModule}@v${version}`], {
-      env: { ...env, GOBIN: workFolder },
-      stdio: ["ignore", "ignore", "pipe"],
-      signal,
-    });
-    let output = "";
-    go.stderr.setEncoding("utf8").on("data", (text: string) => {
-      output = (output + text).slice(-2000);
-    });
-    const [code] = await once(go, "close");
-    if (code !== 0) throw new Error(`go install ended with code ${code}: ${output.trim().split("\n").at(-1)}`);
+    // In a module of its own: `go install` takes a program with the versions that it asks for, and no others.
+    for (const args of [
+      ["mod", "init", "c3-render.invalid/build"],
+      ["get", `${goModule}@v${version}`, ...goNewer],
+      ["build", "-o", name, goModule],
+    ]) {
+      await runGo(args, { cwd: workFolder, env, signal });
+    }
     await rename(join(workFolder, name), cached);
     say(`  built ${name} in ${minutes()} min`);
     return cached;
@@ -134,6 +139,16 @@ async function build({ program, folder, cached, env, say, signal }: Wanted) {
     clearInterval(ticker);
     await rm(workFolder, { recursive: true, force: true });
   }
+}
+
+async function runGo(args: string[], options: Pick<SpawnOptions, "cwd" | "env" | "signal">): Promise<void> {
+  const go = spawn("go", args, { ...options, stdio: ["ignore", "ignore", "pipe"] });
+  let output = "";
+  go.stderr?.setEncoding("utf8").on("data", (text: string) => {
+    output = (output + text).slice(-2000);
+  });
+  const [code] = await once(go, "close");
+  if (code !== 0) throw new Error(`go ${args[0]} ended with code ${code}: ${output.trim().split("\n").at(-1)}`);
 }
 
 async function checkGo(): Promise<void> {

@@ -20,6 +20,7 @@ export async function startOwnTemporal({ config, env, say, signal }: OwnTemporal
   return await startTemporalServer({
     executable,
     dataDir: resolve(embedded.dataDir),
+    supervision: { everyMs: 5000, answerWithinMs: 5000 },
     port: embedded.temporalPort,
     uiPort: embedded.temporalUiPort,
     uiCodecEndpoint: uiCodecEndpoint(config),

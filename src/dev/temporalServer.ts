@@ -20,15 +20,23 @@ export interface TemporalServerOptions {
   uiPort?: number;
   /** Where the Web UI has payloads decrypted. */
   uiCodecEndpoint?: string | undefined;
+  /** Set: it is started again, on its database, when it ends or answers nothing any more. */
+  supervision?: Supervision;
   /** Dynamic configuration on top of the tuning. */
   dynamicConfig?: Record<string, unknown>;
   say: Say;
 }
 
+/** How a server is watched. */
+export interface Supervision {
+  everyMs: number;
+  answerWithinMs: number;
+}
+
 export interface TemporalServer {
   address: string;
   uiUrl: string | undefined;
-  /** How it ended, when nobody has stopped it. */
+  /** How it ended for good, when nobody has stopped it. */
   ended: Promise<string>;
   /** Ends the server; what it knows stays in its database. */
   stop(): Promise<void>;
@@ -55,6 +63,10 @@ type Owned = z.infer<typeof ownedSchema>;
 
 const START_TIMEOUT_MS = 30_000;
 const STOP_TIMEOUT_MS = 10_000;
+/** Of a server that is supervised: checks in a row that it may fail, and how often it is started again in how long. */
+const MAX_UNANSWERED = 4;
+const MAX_RESTARTS = 5;
+const RESTARTS_WITHIN_MS = 600_000;
 
 /**
  * Starts a Temporal server of our own. It is detached, because Ctrl-C reaches every process of a terminal and
@@ -62,7 +74,7 @@ const STOP_TIMEOUT_MS = 10_000;
  * behind on the same database is ended first.
  */
 export async function startTemporalServer(options: TemporalServerOptions): Promise<TemporalServer> {
-  const { dataDir, say } = options;
+  const { dataDir, supervision, say } = options;
   if (dataDir !== undefined) {
     await mkdir(dataDir, { recursive: true });
     // The database has what people submit; the server itself leaves it readable for everybody.
@@ -71,6 +83,49 @@ export async function startTemporalServer(options: TemporalServerOptions): Promi
   }
   const port = await freePort(options.port, "Temporal", say);
   const uiPort = options.uiPort === undefined ? undefined : await freePort(options.uiPort, "the Temporal Web UI", say);
+  const address = `127.0.0.1:${port}`;
+  const launch = () => launchServer(options, port, uiPort);
+  let isStopped = false;
+  let serving = launch();
+  await serving;
+  const ended = supervision === undefined ? endOf(await serving) : supervise(supervision);
+
+  /** Starts it again, on the same database, for as long as that helps. @returns how it ended at last */
+  async function supervise(checks: Supervision): Promise<string> {
+    const restarts: number[] = [];
+    for (;;) {
+      const child = await serving;
+      const trouble = await troubleOf(child, address, checks);
+      const since = performance.now() - RESTARTS_WITHIN_MS;
+      if (isStopped || restarts.filter((at) => at > since).length >= MAX_RESTARTS) return trouble;
+      restarts.push(performance.now());
+      say(`Starting Temporal again: ${trouble}${seeLog(dataDir)}`);
+      child.kill("SIGKILL");
+      await endOf(child);
+      if (isStopped) return trouble;
+      serving = launch();
+      const failure = await serving.then(() => undefined, String);
+      if (failure !== undefined) return `${trouble}, and could not be started again: ${failure}`;
+    }
+  }
+
+  return {
+    address,
+    uiUrl: uiPort === undefined ? undefined : `http://127.0.0.1:${uiPort}`,
+    // Who stops it knows.
+    ended: ended.then((how) => (isStopped ? new Promise(() => {}) : `${how}${seeLog(dataDir)}`)),
+    async stop() {
+      isStopped = true;
+      const child = await serving.catch(() => undefined);
+      if (child !== undefined) await stopChild(child);
+      if (dataDir !== undefined) await rm(ownerFile(dataDir), { force: true });
+    },
+  };
+}
+
+/** @returns its process, once it serves */
+async function launchServer(options: TemporalServerOptions, port: number, uiPort: number | undefined) {
+  const { dataDir } = options;
   const child = spawnServer(options, port, uiPort);
   endWithThisProcess(child);
   if (dataDir !== undefined && child.pid !== undefined) {
@@ -79,24 +134,49 @@ export async function startTemporalServer(options: TemporalServerOptions): Promi
     await writeFile(`${ownerFile(dataDir)}.new`, JSON.stringify(owned));
     await rename(`${ownerFile(dataDir)}.new`, ownerFile(dataDir));
   }
-  const address = `127.0.0.1:${port}`;
-  let isStopped = false;
   try {
-    await untilServing(address, child, dataDir);
+    await untilServing(`127.0.0.1:${port}`, child, dataDir);
   } catch (error) {
     child.kill("SIGKILL");
     throw error;
   }
-  return {
-    address,
-    uiUrl: uiPort === undefined ? undefined : `http://127.0.0.1:${uiPort}`,
-    ended: endOf(child, dataDir, () => isStopped),
-    async stop() {
-      isStopped = true;
-      await stopChild(child);
-      if (dataDir !== undefined) await rm(ownerFile(dataDir), { force: true });
-    },
-  };
+  return child;
+}
+
+/** Resolves when the process has ended, or has answered nothing for a while. @returns what happened, in words */
+async function troubleOf(child: ChildProcess, address: string, checks: Supervision): Promise<string> {
+  const over = new AbortController();
+  try {
+    return await Promise.race([endOf(child), untilSilent(address, checks, over.signal)]);
+  } finally {
+    over.abort();
+  }
+}
+
+/**
+ * A process may live on while its database does not, so it is asked what it has to ask its database. On a machine that is
+ * too busy a few of the questions are not answered in time.
+ */
+async function untilSilent(address: string, checks: Supervision, signal: AbortSignal): Promise<string> {
+  for (let unanswered = 0; unanswered < MAX_UNANSWERED && !signal.aborted; ) {
+    await delay(checks.everyMs, undefined, { signal, ref: false }).catch(() => {});
+    unanswered = signal.aborted || (await answers(address, checks)) ? 0 : unanswered + 1;
+  }
+  return "the Temporal server answers nothing any more";
+}
+
+/** By a connection of its own: one that failed before says nothing of the server as it is now. */
+async function answers(address: string, { answerWithinMs }: Supervision): Promise<boolean> {
+  const connection = Connection.lazy({ address });
+  try {
+    const ask = () => connection.workflowService.describeNamespace({ namespace: "default" });
+    await connection.withDeadline(Date.now() + answerWithinMs, ask);
+    return true;
+  } catch {
+    return false;
+  } finally {
+    await connection.close();
+  }
 }
 
 function spawnServer(options: TemporalServerOptions, port: number, uiPort: number | undefined): ChildProcess {
@@ -125,12 +205,10 @@ function endWithThisProcess(child: ChildProcess): void {
   child.once("exit", () => process.off("exit", end));
 }
 
-function endOf(child: ChildProcess, dataDir: string | undefined, isStopped: () => boolean): Promise<string> {
-  return new Promise((resolve) => {
-    child.once("exit", (code, signal) => {
-      if (!isStopped()) resolve(`the Temporal server ended (${signal ?? `code ${code}`})${seeLog(dataDir)}`);
-    });
-  });
+function endOf(child: ChildProcess): Promise<string> {
+  const how = () => `the Temporal server ended (${child.signalCode ?? `code ${child.exitCode}`})`;
+  if (child.exitCode !== null || child.signalCode !== null) return Promise.resolve(how());
+  return new Promise((resolve) => child.once("exit", () => resolve(how())));
 }
 
 async function untilServing(address: string, child: ChildProcess, dataDir: string | undefined): Promise<void> {

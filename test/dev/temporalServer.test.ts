@@ -1,12 +1,15 @@
 import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
 import { once } from "node:events";
+import { readFileSync } from "node:fs";
 import { chmod, mkdtemp, rm, writeFile } from "node:fs/promises";
 import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { Client, Connection } from "@temporalio/client";
 import { findProgram, type Program } from "../../src/dev/binaries.ts";
-import { freePort, startTemporalServer } from "../../src/dev/temporalServer.ts";
+import { freePort, startTemporalServer, type TemporalServer } from "../../src/dev/temporalServer.ts";
+import { eventually } from "../support/eventually.ts";
 import { temporalExecutable } from "../support/programs.ts";
 
 describe("the embedded Temporal server", () => {
@@ -44,6 +47,83 @@ describe("the embedded Temporal server", () => {
     const next = await startTemporalServer(options);
     assert.match(said.join("\n"), /Ending the Temporal server that an earlier run left behind/);
     await next.stop();
+    await server.stop();
+  });
+
+  describe("that is supervised", () => {
+    const said: string[] = [];
+    let server: TemporalServer | undefined;
+    beforeEach(() => void said.splice(0));
+    afterEach(async () => await server?.stop());
+
+    async function startSupervised(executable: string) {
+      const supervision = { everyMs: 200, answerWithinMs: 1000 };
+      const say = (line: string) => void said.push(line);
+      server = await startTemporalServer({ executable, dataDir: folder, port: 0, supervision, say });
+      const connection = Connection.lazy({ address: server.address });
+      return { server, client: new Client({ connection }) };
+    }
+    const pid = () => JSON.parse(readFileSync(join(folder, "temporal.owner.json"), "utf8")).server as number;
+
+    for (const [what, signal, complaint] of [
+      ["ends", "SIGKILL", "the Temporal server ended (SIGKILL)"],
+      ["answers nothing", "SIGSTOP", "the Temporal server answers nothing any more"],
+    ] as const) {
+      it(`is there again with all that it knew when it ${what}`, async () => {
+        const { client } = await startSupervised(await temporalExecutable());
+        const handle = await client.workflow.start("nobody's", { workflowId: "kept", taskQueue: "nobody works on it" });
+        const first = pid();
+        process.kill(first, signal);
+        await eventually("another process", () => pid() !== first || undefined);
+        const { status } = await eventually("an answer", () => handle.describe().catch(() => undefined));
+        assert.equal(status.name, "RUNNING");
+        assert.ok(said.join("\n").includes(`Starting Temporal again: ${complaint}; see `), said.join("\n"));
+        await client.connection.close();
+      });
+    }
+
+    it("is given up when it cannot be started again", async () => {
+      const program = join(folder, "once");
+      await writeFile(
+        program,
+        `#!/bin/sh\n[ -e ${folder}/used ] && exit 3\ntouch ${folder}/used\nexec ${await temporalExecutable()} "$@"\n`,
+      );
+      await chmod(program, 0o755);
+      const { server: started, client } = await startSupervised(program);
+      process.kill(pid(), "SIGKILL");
+      assert.match(
+        await started.ended,
+        /ended \(SIGKILL\), and could not be started again: .* ended at its start with code 3/,
+      );
+      await client.connection.close();
+    });
+  });
+
+  it("goes on answering after very many calls that were given up", async function () {
+    this.timeout(120_000);
+    const server = await startTemporalServer({
+      executable: await temporalExecutable(),
+      dataDir: folder,
+      port: 0,
+      say: () => {},
+    });
+    const connection = await Connection.connect({ address: server.address });
+    const client = new Client({ connection });
+    let calls = 0;
+    const giveUp = async () => {
+      while (calls < 6000) {
+        calls += 1;
+        const options = { workflowId: `given-up-${calls}`, taskQueue: "nobody works on it" };
+        await client
+          .withDeadline(Date.now() + (calls % 12) + 1, () => client.workflow.start("any", options))
+          .catch(() => {});
+      }
+    };
+    await Promise.all(Array.from({ length: 24 }, giveUp));
+    await client.withDeadline(Date.now() + 30_000, () =>
+      client.workflow.start("any", { workflowId: "after all that", taskQueue: "nobody works on it" }),
+    );
+    await connection.close();
     await server.stop();
   });
 
