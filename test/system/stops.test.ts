@@ -1,11 +1,12 @@
 import assert from "node:assert/strict";
-import { mkdtemp, readFile, rm } from "node:fs/promises";
+import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { createClient } from "../../src/client/index.ts";
 import { type Simulator, startSimulator } from "../../src/simulator/simulator.ts";
 import { type Command, startByNpm, startDirectly } from "../support/command.ts";
 import { eventually } from "../support/eventually.ts";
+import { temporalExecutable } from "../support/programs.ts";
 
 /** `STOPS=20 npx mocha test/system/stops.test.ts` is the long form. */
 const STOPS = Number(process.env.STOPS ?? 3);
@@ -172,11 +173,35 @@ describe("stopping the embedded stack", function () {
     await nothingIsLeft(command, server);
   });
 
-  it("says what may be paid for when its Temporal server ends by itself", async () => {
+  it("goes on with its jobs when its Temporal server ends by itself", async () => {
     const { command, server } = await up(directly);
     process.kill(server, "SIGKILL");
+    await command.until("Starting Temporal again: the Temporal server ended (SIGKILL)");
+    const [, baseUrl = ""] = /API +(http\S+)/.exec(command.output()) ?? [];
+    await eventually("the job runs on", async () => {
+      const response = await fetch(`${baseUrl}/jobs?state=running`);
+      const { jobs = [] } = (await response.json()) as { jobs?: unknown[] };
+      return jobs.length === 1;
+    });
+    const next = (await serverOf())!;
+    assert.notEqual(next, server);
+    command.signal("SIGINT");
+    assert.equal((await command.ended).code, 0, command.output());
+    await nothingIsLeft(command, next);
+  });
+
+  it("says what may be paid for when its Temporal server cannot be started again", async () => {
+    const program = join(folder, "temporal-once");
+    const used = join(folder, "used");
+    const lines = ["#!/bin/sh", `[ -e ${used} ] && exit 3`, `touch ${used}`, `exec ${await temporalExecutable()} "$@"`];
+    await writeFile(program, lines.join("\n"), { mode: 0o755 });
+    const { command, server } = await up(directly, { TEMPORAL_CLI_PATH: program });
+    process.kill(server, "SIGKILL");
     assert.equal((await command.ended).code, 1);
-    assert.match(command.output(), /It cannot go on: the Temporal server ended \(SIGKILL\)/);
+    assert.match(
+      command.output(),
+      /It cannot go on: the Temporal server ended \(SIGKILL\), and could not be started again/,
+    );
     assert.match(command.output(), /Whether instances are still paid for is not known/);
   });
 
