@@ -115,6 +115,8 @@ export async function startWorkerProcesses(config: Config, count: number, folder
   const children: ChildProcess[] = [];
   const ending = new Set<ChildProcess>();
   const failures: string[] = [];
+  const restarts: Promise<void>[] = [];
+  let isStopping = false;
   const startOne = async (): Promise<ChildProcess | undefined> => {
     const { PATH, HOME } = process.env;
     const env = { PATH, HOME };
@@ -129,14 +131,14 @@ export async function startWorkerProcesses(config: Config, count: number, folder
       if (!ending.has(child) && children.includes(child)) {
         failures.push(`a worker ended by itself: ${code ?? signal}\n${words}`);
         children.splice(children.indexOf(child), 1);
-        void start();
+        restarts.push(start());
       }
     });
     const working = once(child, "message").then(() => true);
     return (await Promise.race([working, once(child, "exit").then(() => false)])) ? child : undefined;
   };
   const start = async () => {
-    for (;;) {
+    while (!isStopping) {
       // A worker that finds no store and no Temporal server ends; whoever watches over it starts it again.
       const child = await startOne();
       if (child !== undefined) {
@@ -163,6 +165,8 @@ export async function startWorkerProcesses(config: Config, count: number, folder
       child?.kill("SIGCONT");
     },
     async stop() {
+      isStopping = true;
+      await Promise.all(restarts);
       for (const child of children) ending.add(child);
       await Promise.all(children.map((child) => end(child, "SIGTERM")));
       log.end();

@@ -14,8 +14,8 @@ export interface ApiDeps {
   log: Logger;
   metrics: Metrics;
   limits: RateLimits;
-  /** Aborts when the process is about to stop: it is not ready any more, and answers what still comes. */
-  draining: AbortSignal;
+  /** Aborts some time before `stopping`, where a balancer has to hear of it: not ready any more, but still answering. */
+  draining?: AbortSignal;
   /** Aborts when the process stops: answers that wait for something come to an end. */
   stopping: AbortSignal;
 }

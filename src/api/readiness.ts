@@ -70,7 +70,7 @@ export function createReadiness({ client, store, log, draining }: ApiDeps): () =
   }
 
   const lookOnce = onceIn(KEPT_FOR_MS, look);
-  return async () => (draining.aborted ? ["the API is stopping"] : await lookOnce(""));
+  return async () => (draining?.aborted ? ["the API is stopping"] : await lookOnce(""));
 }
 
 function troubleOfTemporal(error: unknown): string {

@@ -1,4 +1,5 @@
 import type { FunctionCall, ModalClient } from "modal";
+import { withinTime } from "../timeLimit.ts";
 import { ModelFailure, reasonOf } from "./modelCall.ts";
 
 /** What the function is called with, and what it answers: docs/modal.md. */
@@ -51,6 +52,7 @@ export function createModalFunction(options: ModalOptions): ModalFunction {
     connecting ??= connect();
     const { modal, client } = await connecting;
     try {
+      // The library's calls have no time limit of their own.
       return await withinTime(work(client), timeoutMs);
     } catch (error) {
       // What `get` throws while a call goes on looks like the function's own time limit, too.
@@ -97,19 +99,6 @@ function createClient(modal: Modal, { tokenId, tokenSecret, serverUrl }: ModalOp
   } finally {
     if (before === undefined) delete process.env.MODAL_SERVER_URL;
     else process.env.MODAL_SERVER_URL = before;
-  }
-}
-
-/** The library's calls have no time limit of their own. */
-async function withinTime<T>(work: Promise<T>, timeoutMs: number): Promise<T> {
-  let timer: NodeJS.Timeout | undefined;
-  const limit = new Promise<never>((_, reject) => {
-    timer = setTimeout(() => reject(new Error(`no answer within ${timeoutMs / 1000} s`)), timeoutMs);
-  });
-  try {
-    return await Promise.race([work, limit]);
-  } finally {
-    clearTimeout(timer);
   }
 }
 

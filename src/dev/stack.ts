@@ -55,16 +55,7 @@ export async function startStack(options: StackOptions): Promise<Stack> {
   if (worker !== undefined) void logProvider(worker.providerTrouble, log);
   const limits = await createRateLimits(config.api, log);
   const stopping = new AbortController();
-  const app = createApp({
-    config,
-    client,
-    store,
-    log,
-    metrics,
-    limits,
-    draining: stopping.signal,
-    stopping: stopping.signal,
-  });
+  const app = createApp({ config, client, store, log, metrics, limits, stopping: stopping.signal });
   const api = await listen(app, config.api, log);
   return {
     config,

@@ -9,6 +9,7 @@ import { Connection } from "@temporalio/client";
 import { z } from "zod";
 import { type Config, ownOrigin } from "../config.ts";
 import type { Say } from "./binaries.ts";
+import { type Supervision, untilSilent } from "./temporalHealth.ts";
 
 export interface TemporalServerOptions {
   executable: string;
@@ -25,12 +26,6 @@ export interface TemporalServerOptions {
   /** Dynamic configuration on top of the tuning. */
   dynamicConfig?: Record<string, unknown>;
   say: Say;
-}
-
-/** How a server is watched. */
-export interface Supervision {
-  everyMs: number;
-  answerWithinMs: number;
 }
 
 export interface TemporalServer {
@@ -63,8 +58,7 @@ type Owned = z.infer<typeof ownedSchema>;
 
 const START_TIMEOUT_MS = 30_000;
 const STOP_TIMEOUT_MS = 10_000;
-/** Of a server that is supervised: checks in a row that it may fail, and how often it is started again in how long. */
-const MAX_UNANSWERED = 4;
+/** How often a server is started again, in how long. */
 const MAX_RESTARTS = 5;
 const RESTARTS_WITHIN_MS = 600_000;
 
@@ -87,8 +81,9 @@ export async function startTemporalServer(options: TemporalServerOptions): Promi
   const launch = () => launchServer(options, port, uiPort);
   let isStopped = false;
   let serving = launch();
-  await serving;
-  const ended = supervision === undefined ? endOf(await serving) : supervise(supervision);
+  const first = await serving;
+  const withLog = (how: string) => `${how}${seeLog(dataDir)}`;
+  const ended = supervision === undefined ? endOf(first).then(withLog) : supervise(supervision);
 
   /** Starts it again, on the same database, for as long as that helps. @returns how it ended at last */
   async function supervise(checks: Supervision): Promise<string> {
@@ -97,23 +92,23 @@ export async function startTemporalServer(options: TemporalServerOptions): Promi
       const child = await serving;
       const trouble = await troubleOf(child, address, checks);
       const since = performance.now() - RESTARTS_WITHIN_MS;
-      if (isStopped || restarts.filter((at) => at > since).length >= MAX_RESTARTS) return trouble;
+      if (isStopped || restarts.filter((at) => at > since).length >= MAX_RESTARTS) return withLog(trouble);
       restarts.push(performance.now());
-      say(`Starting Temporal again: ${trouble}${seeLog(dataDir)}`);
+      say(withLog(`Starting Temporal again: ${trouble}`));
       child.kill("SIGKILL");
       await endOf(child);
-      if (isStopped) return trouble;
+      if (isStopped) return withLog(trouble);
       serving = launch();
-      const failure = await serving.then(() => undefined, String);
-      if (failure !== undefined) return `${trouble}, and could not be started again: ${failure}`;
+      const failure = await serving.then(() => undefined, reasonOf);
+      if (failure !== undefined) return `${trouble}, and could not be started again (${failure})`;
     }
   }
 
   return {
     address,
     uiUrl: uiPort === undefined ? undefined : `http://127.0.0.1:${uiPort}`,
-    // Who stops it knows.
-    ended: ended.then((how) => (isStopped ? new Promise(() => {}) : `${how}${seeLog(dataDir)}`)),
+    // An end that was asked for is no news.
+    ended: ended.then((how) => (isStopped ? new Promise(() => {}) : how)),
     async stop() {
       isStopped = true;
       const child = await serving.catch(() => undefined);
@@ -128,6 +123,7 @@ async function launchServer(options: TemporalServerOptions, port: number, uiPort
   const { dataDir } = options;
   const child = spawnServer(options, port, uiPort);
   endWithThisProcess(child);
+  await once(child, "spawn");
   if (dataDir !== undefined && child.pid !== undefined) {
     const owned: Owned = { server: child.pid, owner: process.pid };
     // Half a file, of a process that was killed while it wrote it, would stop every later start.
@@ -150,32 +146,6 @@ async function troubleOf(child: ChildProcess, address: string, checks: Supervisi
     return await Promise.race([endOf(child), untilSilent(address, checks, over.signal)]);
   } finally {
     over.abort();
-  }
-}
-
-/**
- * A process may live on while its database does not, so it is asked what it has to ask its database. On a machine that is
- * too busy a few of the questions are not answered in time.
- */
-async function untilSilent(address: string, checks: Supervision, signal: AbortSignal): Promise<string> {
-  for (let unanswered = 0; unanswered < MAX_UNANSWERED && !signal.aborted; ) {
-    await delay(checks.everyMs, undefined, { signal, ref: false }).catch(() => {});
-    unanswered = signal.aborted || (await answers(address, checks)) ? 0 : unanswered + 1;
-  }
-  return "the Temporal server answers nothing any more";
-}
-
-/** By a connection of its own: one that failed before says nothing of the server as it is now. */
-async function answers(address: string, { answerWithinMs }: Supervision): Promise<boolean> {
-  const connection = Connection.lazy({ address });
-  try {
-    const ask = () => connection.workflowService.describeNamespace({ namespace: "default" });
-    await connection.withDeadline(Date.now() + answerWithinMs, ask);
-    return true;
-  } catch {
-    return false;
-  } finally {
-    await connection.close();
   }
 }
 
@@ -281,6 +251,10 @@ async function isServerOf(pid: number, dataDir: string): Promise<boolean> {
 export function uiCodecEndpoint({ api, temporal }: Config): string | undefined {
   if (temporal.payloadKeys.length === 0) return undefined;
   return `${api.publicUrl ?? ownOrigin(api)}/codec`;
+}
+
+function reasonOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error);
 }
 
 function ownerFile(dataDir: string): string {

@@ -55,7 +55,7 @@ const REPORT_MS = 15_000;
 
 const signals = proxyLocalActivities<Activities>({ startToCloseTimeout: "5s" });
 
-/** What a healthy node answers, too: any caller could otherwise have nodes retired. */
+/** What a healthy node answers, too: otherwise callers could have nodes retired. */
 const notTheNode: ReadonlySet<string> = new Set([
   failureTypes.modelRefused,
   failureTypes.modelFailed,

@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
 import { once } from "node:events";
 import { readFileSync } from "node:fs";
-import { chmod, mkdtemp, rm, writeFile } from "node:fs/promises";
+import { chmod, mkdtemp, rm, stat, writeFile } from "node:fs/promises";
 import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -11,6 +11,7 @@ import { findProgram, type Program } from "../../src/dev/binaries.ts";
 import { freePort, startTemporalServer, type TemporalServer } from "../../src/dev/temporalServer.ts";
 import { eventually } from "../support/eventually.ts";
 import { temporalExecutable } from "../support/programs.ts";
+import { startsOnce } from "../support/temporal.ts";
 
 /** With the driver that the Temporal CLI asks for, the server answers nothing any more after some thousand. */
 const GIVEN_UP = 6000;
@@ -60,6 +61,8 @@ describe("the embedded Temporal server", () => {
     afterEach(async () => await server?.stop());
 
     async function startSupervised(executable: string) {
+      // As it was before the database was kept to its owner.
+      await chmod(folder, 0o755);
       const supervision = { everyMs: 200, answerWithinMs: 1000 };
       const say = (line: string) => void said.push(line);
       server = await startTemporalServer({ executable, dataDir: folder, port: 0, supervision, say });
@@ -75,6 +78,7 @@ describe("the embedded Temporal server", () => {
       it(`is there again with all that it knew when it ${what}`, async () => {
         const { client } = await startSupervised(await temporalExecutable());
         const handle = await client.workflow.start("nobody's", { workflowId: "kept", taskQueue: "nobody works on it" });
+        assert.equal((await stat(folder)).mode & 0o077, 0, "others may read the database");
         const first = pid();
         process.kill(first, signal);
         await eventually("another process", () => pid() !== first || undefined);
@@ -86,17 +90,11 @@ describe("the embedded Temporal server", () => {
     }
 
     it("is given up when it cannot be started again", async () => {
-      const program = join(folder, "once");
-      await writeFile(
-        program,
-        `#!/bin/sh\n[ -e ${folder}/used ] && exit 3\ntouch ${folder}/used\nexec ${await temporalExecutable()} "$@"\n`,
-      );
-      await chmod(program, 0o755);
-      const { server: started, client } = await startSupervised(program);
+      const { server: started, client } = await startSupervised(await startsOnce(folder));
       process.kill(pid(), "SIGKILL");
       assert.match(
         await started.ended,
-        /ended \(SIGKILL\), and could not be started again: .* ended at its start with code 3/,
+        /ended \(SIGKILL\), and could not be started again \(.* ended at its start with code 3/,
       );
       await client.connection.close();
     });
@@ -128,6 +126,11 @@ describe("the embedded Temporal server", () => {
     );
     await connection.close();
     await server.stop();
+  });
+
+  it("says that there is no such program", async () => {
+    const executable = join(folder, "nowhere");
+    await assert.rejects(startTemporalServer({ executable, port: 0, say: () => {} }), /nowhere ENOENT/);
   });
 
   it("says why it did not start", async () => {

@@ -1,12 +1,12 @@
 import assert from "node:assert/strict";
-import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
+import { mkdtemp, readFile, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { createClient } from "../../src/client/index.ts";
 import { type Simulator, startSimulator } from "../../src/simulator/simulator.ts";
 import { type Command, startByNpm, startDirectly } from "../support/command.ts";
 import { eventually } from "../support/eventually.ts";
-import { temporalExecutable } from "../support/programs.ts";
+import { startsOnce } from "../support/temporal.ts";
 
 /** `STOPS=20 npx mocha test/system/stops.test.ts` is the long form. */
 const STOPS = Number(process.env.STOPS ?? 3);
@@ -191,11 +191,7 @@ describe("stopping the embedded stack", function () {
   });
 
   it("says what may be paid for when its Temporal server cannot be started again", async () => {
-    const program = join(folder, "temporal-once");
-    const used = join(folder, "used");
-    const lines = ["#!/bin/sh", `[ -e ${used} ] && exit 3`, `touch ${used}`, `exec ${await temporalExecutable()} "$@"`];
-    await writeFile(program, lines.join("\n"), { mode: 0o755 });
-    const { command, server } = await up(directly, { TEMPORAL_CLI_PATH: program });
+    const { command, server } = await up(directly, { TEMPORAL_CLI_PATH: await startsOnce(folder) });
     process.kill(server, "SIGKILL");
     assert.equal((await command.ended).code, 1);
     assert.match(

@@ -17,8 +17,11 @@ export function localOnly({ api, temporal: { uiOrigin } }: Config): MiddlewareHa
   const publicUrl = api.publicUrl === undefined ? undefined : new URL(api.publicUrl);
   const isOwnName = ({ hostname }: URL) => loopbackName.test(hostname) || hostname === publicUrl?.hostname;
   const allowed = new Set([...api.corsOrigins, publicUrl?.origin, uiOrigin]);
-  const isForeign = (origin: string | undefined, own: string) =>
-    origin !== undefined && origin !== own && !allowed.has("*") && !allowed.has(origin);
+  /** Old browsers say no `Sec-Fetch-Site`; where there is an `Origin`, it says more. */
+  const isFromElsewhere = (own: string, origin: string | undefined, site = "none") =>
+    origin === undefined
+      ? site !== "none" && site !== "same-origin"
+      : origin !== own && !allowed.has("*") && !allowed.has(origin);
 
   return async function localOnly(c, next) {
     if (api.requiresKey || api.allowUnauthenticated) return await next();
@@ -27,15 +30,11 @@ export function localOnly({ api, temporal: { uiOrigin } }: Config): MiddlewareHa
       const message = `Without a key this API answers to localhost and to PUBLIC_URL, not to ${url.hostname}`;
       throw new HttpError(421, "misdirected_request", message);
     }
-    if (!SAFE_METHODS.has(c.req.method)) {
-      const origin = c.req.header("Origin");
-      const site = c.req.header("Sec-Fetch-Site") ?? "none";
-      const isFromElsewhere = !["none", "same-origin"].includes(site) && origin === undefined;
-      if (isFromElsewhere || isForeign(origin, url.origin)) {
-        const message =
-          "Without a key this API takes nothing from pages of other sites; CORS_ORIGINS names those that may";
-        throw new HttpError(403, "cross_site_request", message);
-      }
+    const changes = !SAFE_METHODS.has(c.req.method);
+    if (changes && isFromElsewhere(url.origin, c.req.header("Origin"), c.req.header("Sec-Fetch-Site"))) {
+      const message =
+        "Without a key this API takes nothing from pages of other sites; CORS_ORIGINS names those that may";
+      throw new HttpError(403, "cross_site_request", message);
     }
     await next();
   };
