@@ -1,6 +1,7 @@
 import { type Logger, pino } from "pino";
 import pretty from "pino-pretty";
 import type { LogLevel } from "./config.ts";
+import { visible } from "./text.ts";
 
 export type { Logger };
 
@@ -32,7 +33,7 @@ export function createTerminalLogger(level: LogLevel): Logger {
     hideObject: true,
     messageFormat: (event, messageKey) => {
       const named = shownFields.flatMap((name) => (event[name] === undefined ? [] : [`${name}=${event[name]}`]));
-      return [event[messageKey], ...named].join("  ");
+      return visible([event[messageKey], ...named].join("  "));
     },
   });
   return pino({ ...options, level }, stream);

@@ -10,7 +10,7 @@ import { withoutQuery } from "../log.ts";
 import { timeLimit } from "../timeLimit.ts";
 import type { ActivityDeps } from "./deps.ts";
 import { comfyUrlOf } from "./nodeUrls.ts";
-import { BrokenResult, storeStream } from "./storeStream.ts";
+import { BrokenResult, EndlessResult, storeStream } from "./storeStream.ts";
 import type { RemoteFile } from "./types.ts";
 
 /** For the node's first byte; the whole copy is bounded by the job's deadline. */
@@ -57,6 +57,7 @@ export async function copyFromNode(
       );
     } catch (error) {
       signal.throwIfAborted();
+      if (error instanceof EndlessResult) throw ApplicationFailure.nonRetryable(error.message, failureTypes.nodeBroken);
       if (!(error instanceof NodeTrouble || error instanceof BrokenResult)) throw error;
       if (error instanceof BrokenResult) broken += 1;
       if (broken === BROKEN_TRIES || performance.now() > giveUpAt) throw lost(error.message);

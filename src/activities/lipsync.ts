@@ -11,7 +11,7 @@ import type { ActivityDeps } from "./deps.ts";
 import { withHeartbeats } from "./heartbeats.ts";
 import { keepResults } from "./keepResults.ts";
 import { type LipsyncAnswer, lipsyncArguments, readAnswer, sentenceOf } from "./lipsyncContract.ts";
-import { BrokenResult, type Incoming, storeStream } from "./storeStream.ts";
+import { BrokenResult, EndlessResult, type Incoming, storeStream } from "./storeStream.ts";
 import type { PreparedInput, RunProgress } from "./types.ts";
 
 /** What became of a lip-sync call. */
@@ -45,7 +45,7 @@ export function createLipsync({ config, store, safeFetch, modal }: ActivityDeps)
     } catch (error) {
       if (!(error instanceof ModelFailure)) throw error;
       throw error.kind === "transport"
-        ? ApplicationFailure.retryable(error.message, "ModelUnreachable")
+        ? ApplicationFailure.retryable(error.message, failureTypes.modelUnreachable)
         : ApplicationFailure.nonRetryable(sentenceOf(error.message), failureTypes.modelFailed);
     }
   }
@@ -74,7 +74,7 @@ export function createLipsync({ config, store, safeFetch, modal }: ActivityDeps)
         body.destroy();
         const message = `the server of the result answered ${status}`;
         throw status >= 500 || PASSING.has(status)
-          ? ApplicationFailure.retryable(message, "ResultUnreachable")
+          ? ApplicationFailure.retryable(message, failureTypes.resultUnreachable)
           : ApplicationFailure.nonRetryable(message, failureTypes.modelFailed);
       }
       return await storeWhole({ ...target, body, contentLength: announcedLength(headers) }, signal);
@@ -89,11 +89,13 @@ export function createLipsync({ config, store, safeFetch, modal }: ActivityDeps)
     try {
       return await storeStream(store, incoming, signal);
     } catch (error) {
+      if (error instanceof EndlessResult)
+        throw ApplicationFailure.nonRetryable(`the result on Modal: ${error.message}`, failureTypes.modelFailed);
       if (!(error instanceof BrokenResult)) throw error;
       const final = error.cause instanceof BrokenMp4 && incoming.contentLength !== null;
       throw final || activityInfo().attempt >= BROKEN_TRIES
         ? ApplicationFailure.nonRetryable(`the result on Modal: ${error.message}`, failureTypes.modelFailed)
-        : ApplicationFailure.retryable(error.message, "ResultBroken");
+        : ApplicationFailure.retryable(error.message, failureTypes.resultBroken);
     }
   }
 

@@ -1,6 +1,6 @@
 import { z } from "zod";
 import type { LipsyncContract } from "../clients/modal.ts";
-import { oneLine } from "../clients/modelCall.ts";
+import { isName, oneLine } from "../text.ts";
 
 /** What a lip-sync call is made of, whichever function does it. */
 export interface LipsyncCall {
@@ -61,7 +61,7 @@ export function readAnswer(value: unknown, depth = 0): LipsyncAnswer {
   const reason = failureIn(fields);
   if (reason !== undefined) return { kind: "failed", reason };
   const url = pick(fields, URL_KEYS, (text): text is string => address.safeParse(text).success);
-  const outputPath = pick(fields, PATH_KEYS, (text): text is string => typeof text === "string" && text !== "");
+  const outputPath = pick(fields, PATH_KEYS, (text): text is string => typeof text === "string" && isName(text));
   const bytes = pick(fields, BYTES_KEYS, (part): part is Uint8Array => part instanceof Uint8Array && part.length > 0);
   if (url === undefined && outputPath === undefined && bytes === undefined) {
     return firstKnown(
@@ -79,7 +79,7 @@ export function readAnswer(value: unknown, depth = 0): LipsyncAnswer {
 
 function readText(text: string): LipsyncAnswer {
   if (address.safeParse(text).success) return { kind: "video", url: text };
-  return /^\/|\.mp4$/.test(text) ? { kind: "video", outputPath: text } : { kind: "unknown" };
+  return /^\/|\.mp4$/.test(text) && isName(text) ? { kind: "video", outputPath: text } : { kind: "unknown" };
 }
 
 function firstKnown(values: unknown[], depth: number): LipsyncAnswer {

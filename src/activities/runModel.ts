@@ -38,7 +38,7 @@ const failures: Record<ModelFailureKind, (message: string) => ApplicationFailure
   refused: (message) => ApplicationFailure.nonRetryable(message, failureTypes.modelRefused),
   failed: (message) => ApplicationFailure.nonRetryable(message, failureTypes.modelFailed),
   broken: (message) => ApplicationFailure.nonRetryable(message, failureTypes.nodeBroken),
-  transport: (message) => ApplicationFailure.retryable(message, "ModelUnreachable"),
+  transport: (message) => ApplicationFailure.retryable(message, failureTypes.modelUnreachable),
 };
 
 export function createRunModel(deps: ActivityDeps) {

@@ -8,6 +8,9 @@ import type { StoredFile } from "../jobs/job.ts";
 import { BrokenMp4, wholeMp4 } from "../media/mp4.ts";
 import type { ObjectStore } from "../storage/objectStore.ts";
 
+const MIB = 1024 ** 2;
+const GIB = 1024 * MIB;
+
 /** A result on its way into the object store. */
 export interface Incoming {
   body: Readable;
@@ -20,6 +23,20 @@ export interface Incoming {
   key: string;
 }
 
+/**
+ * More than anything that can be asked for comes to: five minutes of a talking portrait, hours of speech, the words of hours
+ * with the time of each. Whoever sends more does not come to an end.
+ */
+const maxBytes = { video: 8 * GIB, audio: 2 * GIB, text: 64 * MIB };
+
+/** What came has no end. */
+export class EndlessResult extends Error {
+  override name = "EndlessResult";
+  constructor(most: number) {
+    super(`the result is larger than ${most / MIB} MiB`);
+  }
+}
+
 /** What came is not whole, or is an error page: another try, or another run, may bring it. */
 export class BrokenResult extends Error {
   override name = "BrokenResult";
@@ -27,17 +44,22 @@ export class BrokenResult extends Error {
 
 /**
  * Stores a result, streamed, if it is whole and what it should be.
- * @throws BrokenResult; ApplicationFailure, not retryable, when it is a file of another kind; what the store throws
+ * @throws BrokenResult; EndlessResult; ApplicationFailure, not retryable, when it is a file of another kind; what the store throws
  */
 export async function storeStream(store: ObjectStore, incoming: Incoming, signal: AbortSignal): Promise<StoredFile> {
   const { key, mimeType, contentLength } = incoming;
+  const most = maxBytesOf(mimeType);
+  if (Number(contentLength) > most) {
+    incoming.body.destroy();
+    throw new EndlessResult(most);
+  }
   const typed = await fileTypeStream(Readable.from(marked(incoming.body)));
   const complaint = complaintOf(typed.fileType?.mime, incoming.contentType ?? "", mimeType);
   if (complaint !== undefined) {
     typed.destroy();
     throw complaint;
   }
-  const whole = wholeLength(contentLength);
+  const whole = wholeLength(contentLength, most);
   const checked = mimeType === "video/mp4" ? wholeMp4() : undefined;
   const [piped, put] = await Promise.allSettled([
     pipeline(checked === undefined ? [typed, whole] : [typed, whole, checked], { signal }),
@@ -48,7 +70,7 @@ export async function storeStream(store: ObjectStore, incoming: Incoming, signal
   // Each of the two fails when the other does; only what is marked is the sender's fault.
   const reason: unknown = piped.status === "rejected" ? piped.reason : undefined;
   if (reason instanceof BrokenMp4) throw new BrokenResult(reason.message, { cause: reason });
-  if (reason instanceof BrokenResult) throw reason;
+  if (reason instanceof BrokenResult || reason instanceof EndlessResult) throw reason;
   throw put.status === "rejected" ? put.reason : reason;
 }
 
@@ -76,13 +98,19 @@ function complaintOf(found: string | undefined, announced: string, wanted: strin
   return isPage ? new BrokenResult(`there came text/html instead of ${wanted}`) : undefined;
 }
 
-/** Fails at the end when fewer bytes came than were announced: a truncated result is never stored. */
-function wholeLength(announced: string | null): Transform {
+function maxBytesOf(mimeType: string): number {
+  const [kind] = mimeType.split("/");
+  return kind === "video" || kind === "audio" ? maxBytes[kind] : maxBytes.text;
+}
+
+/** Fails at the end when fewer bytes came than were announced: a truncated result is never stored. Nor is an endless one. */
+function wholeLength(announced: string | null, most: number): Transform {
   let bytes = 0;
   return new Transform({
     transform(chunk: Buffer, _encoding, done) {
       bytes += chunk.length;
-      done(null, chunk);
+      if (bytes > most) done(new EndlessResult(most));
+      else done(null, chunk);
     },
     flush(done) {
       const whole = announced === null || Number(announced) === bytes;

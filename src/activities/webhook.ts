@@ -6,6 +6,7 @@ import type { WebhookAttempt, WebhookRequest } from "../jobs/webhook.ts";
 import { withoutQuery } from "../log.ts";
 import { retryAfterMs } from "../retryAfter.ts";
 import { ObjectNotFound } from "../storage/objectStore.ts";
+import { oneLine } from "../text.ts";
 import { withinTime } from "../timeLimit.ts";
 import type { ActivityDeps } from "./deps.ts";
 import { createReceivers } from "./receivers.ts";
@@ -27,6 +28,8 @@ interface AttemptRequest extends WebhookRequest {
 type Outcome = Omit<WebhookAttempt, "at" | "ms">;
 
 const GONE = 410;
+/** Of a redirect, as it is kept. */
+const MAX_LOCATION = 2000;
 /**
  * Both ask the object store. With the longest WEBHOOK_TIMEOUT that is less than the activity's time limit: an attempt whose
  * time was up would be made again.
@@ -95,7 +98,7 @@ export function createAttemptWebhook({
     } catch (error) {
       signal.throwIfAborted();
       const sentence = error instanceof Error ? error.message : String(error);
-      return { delivered: false, error: sentence, ...(error instanceof UnsafeUrl && { permanent: true }) };
+      return { delivered: false, error: oneLine(sentence), ...(error instanceof UnsafeUrl && { permanent: true }) };
     }
   }
 
@@ -116,7 +119,10 @@ export function createAttemptWebhook({
     return {
       delivered: false,
       statusCode,
-      ...(location !== undefined && { location, error: `it redirects to ${location}, which is not followed` }),
+      ...(location !== undefined && {
+        location: oneLine(location, MAX_LOCATION),
+        error: oneLine(`it redirects to ${location}, which is not followed`),
+      }),
       ...(statusCode === GONE && { permanent: true }),
       ...(retryMs !== undefined && { retryAfterMs: Math.min(retryMs, webhook.maxRetryAfterMs) }),
     };

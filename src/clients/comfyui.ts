@@ -2,9 +2,11 @@ import { Readable } from "node:stream";
 import { FormData, type RequestInit, type Response } from "undici";
 import { WebSocket } from "ws";
 import { z } from "zod";
+import { oneLine } from "../text.ts";
 import { timeLimit } from "../timeLimit.ts";
+import { jsonOf, readText } from "./answers.ts";
 import { type HistoryEntry, historySchema, type OutputFile, type QueuedPrompt, queueSchema } from "./comfyuiHistory.ts";
-import { jsonOf, keyRefused, ModelFailure, reasonOf } from "./modelCall.ts";
+import { keyRefused, ModelFailure, reasonOf } from "./modelCall.ts";
 import { nodeFetch } from "./nodeFetch.ts";
 
 /**
@@ -66,7 +68,8 @@ export class ComfyRefused extends Error {
 const TIMEOUT_MS = 30_000;
 const FILE_TIMEOUT_MS = 600_000;
 const RECENT = 50;
-const EXCERPT = 300;
+/** Previews of pictures are the largest. */
+const MAX_EVENT_BYTES = 16 * 1024 * 1024;
 
 const complaint = z.object({ message: z.string().catch("not valid"), details: z.string().catch("") });
 const nodeError = z.object({
@@ -76,8 +79,15 @@ const nodeError = z.object({
 const nodeErrors = z.record(z.string(), nodeError).catch({});
 const submittedSchema = z.object({ prompt_id: z.string(), node_errors: nodeErrors });
 const refusedSchema = z.object({ error: complaint, node_errors: nodeErrors });
-const uploadedSchema = z.object({ name: z.string().min(1), subfolder: z.string().default("") });
-const statsSchema = z.object({ system: z.object({ comfyui_version: z.string().default("unknown") }) });
+const uploadedSchema = z.object({ name: z.string().min(1).max(1000), subfolder: z.string().max(1000).default("") });
+const statsSchema = z.object({
+  system: z.object({
+    comfyui_version: z
+      .string()
+      .default("unknown")
+      .transform((version) => oneLine(version)),
+  }),
+});
 
 interface CallOptions extends RequestInit {
   timeoutMs?: number;
@@ -101,7 +111,7 @@ export function createComfyUi(baseUrl: string, apiKey: string): ComfyUi {
 
   async function read<T>(path: string, schema: z.ZodType<T>, init?: CallOptions): Promise<T> {
     const response = await call(path, init);
-    const text = await response.text().catch((error: unknown) => {
+    const text = await readText(response).catch((error: unknown) => {
       throw new ComfyUnreachable(`ComfyUI ${pathOf(path)} broke off: ${reasonOf(error)}`, { cause: error });
     });
     const answer = jsonOf(text);
@@ -178,6 +188,8 @@ export function createComfyUi(baseUrl: string, apiKey: string): ComfyUi {
         headers: { "X-C3-API-KEY": apiKey },
         handshakeTimeout: TIMEOUT_MS,
         followRedirects: false,
+        maxPayload: MAX_EVENT_BYTES,
+        perMessageDeflate: false,
       });
       let open = true;
       socket.on("message", (data, isBinary) => {
@@ -235,14 +247,14 @@ function refusalOf(answer: unknown): string {
   if (!refused.success) return "ComfyUI refused the request";
   const { error, node_errors: nodes } = refused.data;
   if (Object.keys(nodes).length > 0) return describeNodeErrors(nodes);
-  return `ComfyUI refused the graph: ${sentence(error)}`.slice(0, EXCERPT);
+  return oneLine(`ComfyUI refused the graph: ${sentence(error)}`);
 }
 
 function describeNodeErrors(nodes: Record<string, z.infer<typeof nodeError>>): string {
   const described = Object.entries(nodes).map(([id, { class_type: type, errors }]) => {
     return `${type ?? "a node"} (node ${id}): ${errors.map(sentence).join(", ") || "not valid"}`;
   });
-  return `ComfyUI refused the graph: ${described.join("; ")}`.slice(0, EXCERPT);
+  return oneLine(`ComfyUI refused the graph: ${described.join("; ")}`);
 }
 
 function sentence({ message, details }: { message: string; details: string }): string {

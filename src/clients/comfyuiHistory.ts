@@ -1,5 +1,5 @@
 import { z } from "zod";
-import { oneLine } from "./modelCall.ts";
+import { isPath, oneLine } from "../text.ts";
 
 /**
  * What ComfyUI tells of prompts. History and queue hold those of every client, and of custom nodes, in shapes of their
@@ -39,10 +39,14 @@ export const historySchema = z
 
 const object = z.record(z.string(), z.unknown());
 const list = z.array(z.unknown());
+const path = z.string().refine(isPath);
 const outputFile = z.object({
-  filename: z.string().min(1),
-  subfolder: z.string().catch(""),
-  type: z.string().catch("output"),
+  filename: path,
+  subfolder: z
+    .string()
+    .catch("")
+    .pipe(z.union([z.literal(""), path])),
+  type: z.string().catch("output").pipe(path),
 });
 const executionError = z.object({
   node_id: z.coerce.string().optional().catch(undefined),

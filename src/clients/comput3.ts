@@ -1,20 +1,24 @@
 import { z } from "zod";
 import { watchLoop } from "../loopTime.ts";
-import { jsonOf } from "./modelCall.ts";
+import { isName } from "../text.ts";
+import { jsonOf, readText } from "./answers.ts";
 import { checkNode, problemOf } from "./nodeCheck.ts";
+
+/** It becomes part of URLs and of the ids of workflows. */
+const name = z.string().refine((text) => isName(text, 255));
 
 /** An instance as `/workloads` lists it; times are Unix seconds. */
 const workloadSchema = z.object({
-  workload: z.string(),
-  node: z.string(),
-  type: z.string(),
+  workload: name,
+  node: name,
+  type: name,
   created: z.number(),
   expires: z.number(),
 });
 
 export type Workload = z.infer<typeof workloadSchema>;
 
-const launchedSchema = z.object({ workload: z.string(), node: z.string() });
+const launchedSchema = z.object({ workload: name, node: name });
 /** Older builds answer a stop with an empty object or with `{"success": true}`. */
 const stoppedSchema = z.object({ stopped: z.number().optional(), refund_amount: z.number().optional() });
 const balanceSchema = z.object({
@@ -91,7 +95,7 @@ export function createComput3({ apiUrl, apiKey, timeoutMs = TIMEOUT_MS }: Comput
         signal: loop.signal,
         ...(body && { body: JSON.stringify(body) }),
       });
-      text = await response.text();
+      text = await readText(response);
     } catch (error) {
       signal?.throwIfAborted();
       const message = `${what} could not be reached: ${problemOf(error)}`;

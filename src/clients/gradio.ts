@@ -1,7 +1,8 @@
 import { setTimeout as delay } from "node:timers/promises";
 import { z } from "zod";
+import { isPath, oneLine } from "../text.ts";
 import { GuardedGradioClient, type StreamListener } from "./gradioClient.ts";
-import { keyRefused, ModelAborted, ModelFailure, type OnProgress, oneLine, reasonOf } from "./modelCall.ts";
+import { keyRefused, ModelAborted, ModelFailure, type OnProgress, reasonOf } from "./modelCall.ts";
 
 export interface GradioCall {
   /** The app, with a trailing slash: `https://<node>/csm/`. */
@@ -33,6 +34,9 @@ const infoSchema = z.object({
 });
 /** The words of Gradio's own checks of sliders, choices and lengths. */
 const REFUSALS = /^Value[: ].*(is (greater|less) than|is not in the list|must be)/;
+
+/** A file that a function returned. */
+export const gradioFile = z.object({ path: z.string().refine(isPath), orig_name: z.string().nullish() });
 
 /** What a function returned. */
 export interface GradioResult {

@@ -1,10 +1,14 @@
 import { Client } from "@gradio/client";
 import { events } from "fetch-event-stream";
 import { z } from "zod";
+import { oneLine } from "../text.ts";
 import { timeLimit } from "../timeLimit.ts";
-import { jsonOf, oneLine, reasonOf } from "./modelCall.ts";
+import { jsonOf, limitEach } from "./answers.ts";
+import { reasonOf } from "./modelCall.ts";
 import { nodeFetch } from "./nodeFetch.ts";
 
+/** A transcript of hours is a twentieth of it; whoever reads the stream takes long over what is larger. */
+const MAX_EVENT_BYTES = 8 * 1024 * 1024;
 const HEARTBEAT_GRACE_MS = 60_000;
 /** Of every request but the event stream and uploads, which take as long as the file is long. */
 const REQUEST_TIMEOUT_MS = 120_000;
@@ -57,7 +61,7 @@ export class GuardedGradioClient extends Client {
     for (const [name, value] of new Headers(this.options.headers ?? {})) headers.set(name, value);
     const life = this.#closed.signal;
     const signal = pathname.endsWith("/upload") ? life : timeLimit(REQUEST_TIMEOUT_MS, life);
-    const response = await fetch(request, { headers, signal, redirect: "error" });
+    const response = limited(await fetch(request, { headers, signal, redirect: "error" }));
     // The error page of a proxy in between is no word of the app.
     const isApp = response.headers.get("content-type")?.startsWith("application/json") ?? false;
     if (pathname.endsWith("/queue/join")) this.joinStatus = isApp ? response.status : undefined;
@@ -107,7 +111,10 @@ export class GuardedGradioClient extends Client {
       const key = new Headers(this.options.headers ?? {}).get("x-c3-api-key") ?? "";
       const { ok, status, body } = await nodeFetch(url.toString(), key, { signal });
       if (!ok) throw new Error(`the event stream answered ${status}`);
-      for await (const { data } of events(new Response(body), signal)) {
+      for await (const { data } of events(
+        new Response(body?.pipeThrough(limitEach("event", MAX_EVENT_BYTES))),
+        signal,
+      )) {
         silence.refresh();
         if (data !== undefined) closed = this.#observe(data) || closed;
         if (closed) break;
@@ -135,7 +142,7 @@ export class GuardedGradioClient extends Client {
       case "progress": {
         const [step] = progressSchema.safeParse(message).data?.progress_data ?? [];
         const fraction = step?.index != null && step.length ? step.index / step.length : null;
-        this.listener?.progressed(step?.progress ?? fraction, step?.desc ?? "running");
+        this.listener?.progressed(step?.progress ?? fraction, oneLine(step?.desc ?? "running"));
         break;
       }
       case "process_completed": {
@@ -159,6 +166,13 @@ export class GuardedGradioClient extends Client {
     const { host } = new URL(url);
     if (host !== wanted) throw new Error(`the app at ${wanted} announced another host, ${host}`);
   }
+}
+
+/** The same answer, of which no more is read than anybody honest would send. */
+function limited(response: Response): Response {
+  if (response.body === null) return response;
+  const { status, statusText, headers } = response;
+  return new Response(response.body.pipeThrough(limitEach("answer")), { status, statusText, headers });
 }
 
 /** What the library is given instead of an event stream: it is open, and says nothing. */

@@ -9,14 +9,22 @@ export type ModelFailureKind =
   /** The model could not be asked, or its answer was lost; asking again can help. */
   | "transport";
 
+/** Of what a model says when it fails: the first and the last of it tell why. */
+const KEPT_AT_EACH_END = 8192;
+
 /** A call that did not succeed. The message of `failed` is as the model gave it; the others are sentences for people. */
 export class ModelFailure extends Error {
   override name = "ModelFailure";
   readonly kind: ModelFailureKind;
   constructor(kind: ModelFailureKind, message: string, options?: ErrorOptions) {
-    super(message, options);
+    super(endsOf(message), options);
     this.kind = kind;
   }
+}
+
+function endsOf(text: string): string {
+  if (text.length <= 2 * KEPT_AT_EACH_END) return text;
+  return `${text.slice(0, KEPT_AT_EACH_END)}\n…\n${text.slice(-KEPT_AT_EACH_END)}`;
 }
 
 /** Every job would fail on a node that does not take the key. */
@@ -43,21 +51,4 @@ export function reasonOf(error: unknown): string {
   if (error === undefined) return "no reason given";
   if (!(error instanceof Error)) return String(error);
   return error.cause instanceof Error && error.cause.message !== "" ? error.cause.message : error.message;
-}
-
-const LONGEST_SENTENCE = 300;
-
-/** What a server or model said, as it may be repeated: one line of bounded length. */
-export function oneLine(text: string): string {
-  const line = text.replaceAll(/\s+/g, " ").trim();
-  return line.length <= LONGEST_SENTENCE ? line : `${line.slice(0, LONGEST_SENTENCE - 1)}…`;
-}
-
-/** undefined when it is not JSON. */
-export function jsonOf(text: string): unknown {
-  try {
-    return JSON.parse(text);
-  } catch {
-    return undefined;
-  }
 }

@@ -1,7 +1,9 @@
 import { createInterface } from "node:readline";
 import { Readable } from "node:stream";
 import { z } from "zod";
-import { jsonOf, keyRefused, ModelAborted, ModelFailure, oneLine, reasonOf } from "./modelCall.ts";
+import { oneLine } from "../text.ts";
+import { jsonOf, limitEach, readText } from "./answers.ts";
+import { keyRefused, ModelAborted, ModelFailure, reasonOf } from "./modelCall.ts";
 import { nodeFetch } from "./nodeFetch.ts";
 
 /** The Ollama server of a node. https://github.com/ollama/ollama/blob/main/docs/api.md */
@@ -50,6 +52,8 @@ const pullSchema = z.object({
 });
 const errorSchema = z.object({ error: errorText });
 const BUSY = 503;
+/** Letters of an answer. The longest context that there is holds less. */
+const MAX_TEXT = 4 * 1024 * 1024;
 
 /**
  * Asks a vision model about a picture.
@@ -62,6 +66,7 @@ export async function generate(node: OllamaNode, { model, prompt, image, onText 
   for await (const { response, done, error } of lines(node, "/api/generate", body, pieceSchema)) {
     if (error !== undefined) throw new ModelFailure("failed", `the model failed: ${error}`);
     text += response;
+    if (text.length > MAX_TEXT) throw new ModelFailure("failed", "the model does not come to an end of its answer");
     onText(text);
     if (done) return text.trim();
   }
@@ -92,9 +97,9 @@ async function* lines<T>(node: OllamaNode, path: string, body: object, schema: z
       body: JSON.stringify(body),
       signal,
     });
-    if (!response.ok) throw refusalOf(response.status, await response.text());
+    if (!response.ok) throw refusalOf(response.status, await readText(response));
     if (response.body === null) return;
-    yield* parsed(Readable.fromWeb(response.body), schema);
+    yield* parsed(Readable.fromWeb(response.body.pipeThrough(limitEach("line"))), schema);
   } catch (error) {
     if (signal.aborted) throw new ModelAborted(true, { cause: error });
     if (error instanceof ModelFailure || error instanceof ModelMissing) throw error;

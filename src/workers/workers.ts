@@ -11,6 +11,7 @@ import {
 import type { createActivities } from "../activities/index.ts";
 import type { Config } from "../config.ts";
 import { connectionOptions, dataConverter, failureConverterPath, taskQueues } from "../temporal.ts";
+import { boundedFailures } from "./boundedFailures.ts";
 
 export interface WorkersOptions {
   config: Config;
@@ -56,6 +57,7 @@ export async function startWorkers(options: WorkersOptions): Promise<RunningWork
     namespace: config.temporal.namespace,
     dataConverter: dataConverter(config.temporal, "throw"),
     activities,
+    interceptors: { activity: [() => ({ inbound: boundedFailures })] },
     identity: `${process.pid}@${hostname()}`,
     maxHeartbeatThrottleInterval: "3s",
     defaultHeartbeatThrottleInterval: "3s",

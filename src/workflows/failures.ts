@@ -1,7 +1,24 @@
 import { ActivityFailure, ApplicationFailure, CancelledFailure, TimeoutFailure } from "@temporalio/workflow";
 import type { LaunchEnd, RunCancelled } from "../activities/types.ts";
+import { isTold } from "../jobs/failureTypes.ts";
 
-/** What a person reads when `error` made a job fail. Messages are written where the cause is known. */
+/**
+ * What a job's caller reads when `error` made it fail: what was written for callers, where the cause is known. Everything
+ * else is in the log and in Temporal, for the operator.
+ */
+export function callersSentence(error: unknown): string {
+  const step = error instanceof ActivityFailure ? ` in the step ${error.activityType}` : "";
+  const cause = error instanceof ActivityFailure ? error.cause : error;
+  if (cause instanceof ApplicationFailure && isTold(cause.type)) return cause.message;
+  if (cause instanceof TimeoutFailure && error instanceof ActivityFailure) {
+    const last =
+      cause.cause instanceof ApplicationFailure && isTold(cause.cause.type) ? `: ${cause.cause.message}` : "";
+    return `the step ${error.activityType} did not end in time${last}`;
+  }
+  return `the service failed${step}, which is not the job's doing; its operator finds the reason under the job's id`;
+}
+
+/** What an operator reads of a failure. */
 export function failureSentence(error: unknown): string {
   const cause = error instanceof ActivityFailure ? error.cause : error;
   if (cause instanceof ApplicationFailure) return cause.message;

@@ -1,4 +1,5 @@
 import {
+  ApplicationFailure,
   CancellationScope,
   condition,
   isCancellation,
@@ -260,7 +261,8 @@ export function createGpuClaim({ job, gpuType, settings, record, end }: ClaimOpt
         const used = await use(lease, inputs);
         if ("result" in used) return used.result;
         if (used.loss.nodeFault) faults += 1;
-        if (faults >= settings.maxGpuAttempts) throw new Error(`the GPU was lost: ${used.loss.reason}`);
+        if (faults >= settings.maxGpuAttempts)
+          throw ApplicationFailure.nonRetryable(`the GPU was lost: ${used.loss.reason}`, failureTypes.gpuLost);
         record.update({}, `lost the GPU: ${used.loss.reason}`);
       }
     },

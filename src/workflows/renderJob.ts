@@ -19,7 +19,7 @@ import type { EndRequest, FinalState } from "../jobs/states.ts";
 import { stepsOf } from "../jobs/steps.ts";
 import type { JobOutcome } from "../jobs/webhook.ts";
 import { timerMs } from "./alarm.ts";
-import { failureSentence } from "./failures.ts";
+import { callersSentence, failureSentence } from "./failures.ts";
 import { createGpuClaim } from "./gpuClaim.ts";
 import { createJobRecord, type JobRecord } from "./jobRecord.ts";
 import { runLipsync } from "./lipsync.ts";
@@ -93,7 +93,7 @@ export async function renderJob({ job, settings }: RenderJobInput): Promise<JobR
       result = await until(job.completeBy, "complete_by", () => end(overdue(record)), work);
       record.end({ state: "success" }, shown(result));
     } catch (error) {
-      record.end({ state: "failed", error: failureSentence(error) });
+      record.end({ state: "failed", error: callersSentence(error) });
     }
     await claim?.settle();
     let ending = record.ending ?? { state: "failed", error: "the job ended without a state" };

@@ -14,6 +14,7 @@ import type { Lease } from "../../src/gpus/types.ts";
 import { createMedia, wavOf } from "../../src/simulator/media.ts";
 import { createObjectStore } from "../../src/storage/index.ts";
 import type { ObjectStore } from "../../src/storage/objectStore.ts";
+import { withoutEnd } from "../support/tamperer.ts";
 
 describe("a result on its way from the node", () => {
   let folder: string;
@@ -114,6 +115,14 @@ describe("a result on its way from the node", () => {
       },
       { type: "ResultLost", requests: 3 },
     ],
+    [
+      "a sound that is announced to be longer than any",
+      (response) => {
+        response.writeHead(200, { "content-length": 3 * 1024 ** 3 });
+        response.write(mp3);
+      },
+      { type: "NodeBroken", requests: 1 },
+    ],
     ["nothing at all", (response) => response.writeHead(200).end(), { type: "ResultLost", requests: 3 }],
   ];
   for (const [what, respond, outcome] of cases) {
@@ -122,6 +131,11 @@ describe("a result on its way from the node", () => {
       assert.deepEqual(await failure(), { nonRetryable: true, ...outcome });
     });
   }
+
+  it("is no text without an end", async () => {
+    answer = (response) => void withoutEnd(response, '{"segments": []}');
+    assert.deepEqual(await failure("application/json"), { type: "NodeBroken", nonRetryable: true, requests: 1 });
+  });
 
   for (const status of [408, 425, 429, 500, 502, 503, 504]) {
     it(`is asked for again after ${status}`, async () => {

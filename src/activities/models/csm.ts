@@ -1,5 +1,4 @@
-import { z } from "zod";
-import { callGradio } from "../../clients/gradio.ts";
+import { callGradio, gradioFile } from "../../clients/gradio.ts";
 import { ModelFailure, type OnProgress } from "../../clients/modelCall.ts";
 import type { SpeechInput, Voice } from "../../jobs/speech.ts";
 import { keys } from "../../storage/keys.ts";
@@ -17,8 +16,6 @@ const voices: Record<Voice, string> = {
   conversational_b: "conversational_b",
   clone: "upload_voice",
 };
-
-const fileSchema = z.object({ path: z.string().min(1) });
 
 /**
  * Speaks a monologue with the CSM app of the node: in one call, or in several that the model can each have in mind, whose
@@ -41,7 +38,7 @@ export async function runCsm(run: ModelRun, input: SpeechInput): Promise<RunResu
         signal: run.signal,
         settleMs: deps.config.gpu.cancelSettleMs,
       });
-      const file = fileSchema.safeParse(values[0]);
+      const file = gradioFile.safeParse(values[0]);
       if (!file.success) throw new ModelFailure("failed", "the model ended without a file");
       return { url: fileUrl(file.data.path), mimeType: "audio/mpeg" };
     };

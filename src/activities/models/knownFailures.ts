@@ -1,6 +1,6 @@
 import { stripVTControlCharacters } from "node:util";
-import { oneLine } from "../../clients/modelCall.ts";
 import type { ModelStep } from "../../jobs/steps.ts";
+import { oneLine } from "../../text.ts";
 
 /** What a failure of a model comes to. */
 export interface Explanation {

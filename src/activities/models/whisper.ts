@@ -1,6 +1,6 @@
 import { log } from "@temporalio/activity";
 import { z } from "zod";
-import { callGradio, type GradioArguments } from "../../clients/gradio.ts";
+import { callGradio, type GradioArguments, gradioFile } from "../../clients/gradio.ts";
 import { ModelFailure } from "../../clients/modelCall.ts";
 import { canBeAligned } from "../../jobs/languages.ts";
 import type { WhisperInput } from "../../jobs/whisper.ts";
@@ -17,8 +17,7 @@ const FILE_PARAMETERS = ["input_file", "audio_file"];
 /** The transcript itself is stored as text already. */
 const formats = ["json", "srt", "vtt", "tsv", "html"];
 
-const fileSchema = z.object({ path: z.string().min(1), orig_name: z.string().nullish() });
-const outputSchema = z.tuple([z.string(), z.array(fileSchema).nullable()]).rest(z.unknown());
+const outputSchema = z.tuple([z.string(), z.array(gradioFile).nullable()]).rest(z.unknown());
 
 /** What the app answers where it has no model to align words with sound: what was heard is lost with it. */
 const NOT_ALIGNED = /No default align-model/i;
@@ -50,11 +49,11 @@ export async function runWhisper(run: ModelRun, input: WhisperInput): Promise<Ru
   });
   return {
     text: await storeText(deps, job.id, transcript, signal),
-    files: files.flatMap(({ name, url }): RemoteFile[] => {
-      const extension = name.split(".").at(-1)?.toLowerCase() ?? "";
-      if (!formats.includes(extension)) return [];
+    files: formats.flatMap((extension): RemoteFile[] => {
+      const file = files.find(({ name }) => name.toLowerCase().endsWith(`.${extension}`));
+      if (file === undefined) return [];
       const key = keys.resultFile(job.id, `transcript.${extension}`);
-      return [{ key, url, mimeType: contentTypeOf(key) }];
+      return [{ key, url: file.url, mimeType: contentTypeOf(key) }];
     }),
   };
 }

@@ -2,6 +2,7 @@ import { type Context, Hono } from "hono";
 import { z } from "zod";
 import { bodySchema } from "../../jobs/body.ts";
 import { type EndRequest, isFinal, requestableStates } from "../../jobs/states.ts";
+import { oneLine } from "../../text.ts";
 import { readBody, readQuery } from "../body.ts";
 import type { ApiDeps, ApiEnv } from "../context.ts";
 import { endJob } from "../endJob.ts";
@@ -60,7 +61,11 @@ export function jobRoutes(deps: ApiDeps, jobs: JobReader, readPool: ReadPool) {
     .post("/job/:id", async (c) => {
       const id = jobIdOf(c);
       const { status: state, error, remove_data: removeData } = await readBody(c, markSchema, config.api.maxBodyBytes);
-      return await end(c, id, { state, ...(removeData && { removeData }), ...(error !== undefined && { error }) });
+      return await end(c, id, {
+        state,
+        ...(removeData && { removeData }),
+        ...(error !== undefined && { error: oneLine(error, MAX_ERROR_CHARS) }),
+      });
     })
     .delete("/jobs/:id", (c) => end(c, jobIdOf(c), { state: "cancelled", removeData: true }));
 
