@@ -12,10 +12,11 @@ for (const project of ["tsconfig.build.json", "tsconfig.client.json"]) {
 }
 await copyFile(path("src/api/dashboard/dashboard.css"), path("dist/api/dashboard/dashboard.css"));
 const workflowsPath = path("src/workflows/index.ts");
+const workflowInterceptorModules = [path("src/workflows/interceptors.ts")];
 const failureConverterPath = path("src/workflows/failureConverter.ts");
 const bundles = {
-  "bundle.cjs": { workflowsPath },
-  "bundle.encrypted.cjs": { workflowsPath, failureConverterPath },
+  "bundle.cjs": { workflowsPath, workflowInterceptorModules },
+  "bundle.encrypted.cjs": { workflowsPath, workflowInterceptorModules, failureConverterPath },
 };
 for (const [name, options] of Object.entries(bundles)) {
   const { code } = await bundleWorkflowCode(options);

@@ -31,6 +31,9 @@ export function createMetrics() {
   const notified = counter("jobs_terminated_total", "Terminated jobs whose callers were told");
   const webhooks = counter("webhook_attempts_total", "Attempts to deliver a webhook", ["delivered"]);
   const postponed = counter("webhooks_postponed_total", "Attempts that were put off, to spare a receiver", ["reason"]);
+  const tasks = counter("workflow_task_failures_total", "Workflow tasks that failed: their workflows stand still", [
+    "type",
+  ]);
   let providerSeenAt = 0;
   const provider = new Gauge({
     name: `${PREFIX}provider_up`,
@@ -77,6 +80,7 @@ export function createMetrics() {
       provider.set({ reason: state ?? "ok" }, state === undefined ? 1 : 0);
     },
 
+    workflowTaskFailed: (type: string) => tasks.inc({ type }),
     orphanStopped: () => orphans.inc(),
     jobTerminated: () => notified.inc(),
     webhookAttempted: (delivered: boolean) => webhooks.inc({ delivered: String(delivered) }),

@@ -5,8 +5,11 @@ import type { TemporalConfig } from "./config.ts";
 import { connectionOptions, searchAttributes } from "./temporal.ts";
 
 /** gRPC status codes. */
+const INVALID_ARGUMENT = 3;
 const NOT_FOUND = 5;
 const ALREADY_EXISTS = 6;
+/** No such namespace, no such search attribute. */
+const NOT_YET = new Set([NOT_FOUND, INVALID_ARGUMENT]);
 const READY_TIMEOUT_MS = 30_000;
 const DAY_MS = 86_400_000;
 /** Values of `temporal.api.enums.v1.IndexedValueType`. */
@@ -34,6 +37,7 @@ async function prepare(connection: Connection, { namespace, retentionDays }: Tem
     );
   }
   await untilKnown(() => addMissingAttributes(connection, namespace));
+  await untilKnown(() => useAttributes(connection, namespace));
 }
 
 async function exists(connection: Connection, namespace: string): Promise<boolean> {
@@ -54,14 +58,20 @@ async function addMissingAttributes(connection: Connection, namespace: string): 
   await connection.operatorService.addSearchAttributes({ namespace, searchAttributes: missing });
 }
 
-/** A new namespace reaches the parts of the server one after the other. */
+/** Those that were just added, perhaps by another process, are refused at first. */
+async function useAttributes(connection: Connection, namespace: string): Promise<void> {
+  const query = Object.values(searchAttributes).map(({ name }) => `${name} IS NULL`);
+  await connection.workflowService.countWorkflowExecutions({ namespace, query: query.join(" AND ") });
+}
+
+/** A new namespace, and what is new in it, reaches the parts of the server one after the other. */
 async function untilKnown(call: () => Promise<void>): Promise<void> {
   const deadline = Date.now() + READY_TIMEOUT_MS;
   for (;;) {
     try {
       return await call();
     } catch (error) {
-      if (!isGrpcServiceError(error) || error.code !== NOT_FOUND || Date.now() > deadline) throw error;
+      if (!isGrpcServiceError(error) || !NOT_YET.has(error.code) || Date.now() > deadline) throw error;
       await delay(50);
     }
   }

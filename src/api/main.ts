@@ -1,4 +1,5 @@
 import { setTimeout as delay } from "node:timers/promises";
+import { warnOfClock } from "../clockSkew.ts";
 import { loadConfig } from "../config.ts";
 import { readEnvFile } from "../envFile.ts";
 import { createLogger } from "../log.ts";
@@ -49,6 +50,7 @@ async function main(): Promise<void> {
     limits.close();
     await client.connection.close();
   });
+  void warnOfClock(client, log);
   await Promise.all([listening, stopped]);
 }
 

@@ -1,5 +1,6 @@
 import { existsSync } from "node:fs";
 import { fileURLToPath } from "node:url";
+import { warnOfClock } from "../clockSkew.ts";
 import { type Config, loadConfig } from "../config.ts";
 import { readEnvFile } from "../envFile.ts";
 import { createLogger } from "../log.ts";
@@ -30,6 +31,7 @@ async function main(): Promise<void> {
   });
   // Whoever hears that it runs may end it at once.
   log.info({ namespace: config.temporal.namespace }, "the worker is running");
+  void warnOfClock(workers.client, log);
   void logProvider(workers.providerTrouble, log);
   await Promise.race([workers.finished, stopped]);
 }

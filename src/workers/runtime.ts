@@ -1,6 +1,7 @@
 import { format } from "node:util";
 import { DefaultLogger, type LogLevel, Runtime } from "@temporalio/worker";
 import type { Logger } from "../log.ts";
+import { taskFailureOf } from "./taskFailures.ts";
 
 const levels: Record<LogLevel, "trace" | "debug" | "info" | "warn" | "error"> = {
   TRACE: "trace",
@@ -27,6 +28,11 @@ export function installRuntime(log: Logger): void {
   console.warn = print;
   console.error = print;
   const logger = new DefaultLogger("INFO", ({ level, message, meta = {} }) => {
+    const failed = taskFailureOf(message, meta);
+    if (failed !== undefined) {
+      log.error(failed, "a workflow task failed: its workflow stands still until a worker can do it");
+      return;
+    }
     const { sdkComponent, ...rest } = meta;
     const fields = Object.entries(rest)
       .filter(([name]) => !sdkFields.has(name) || kept.includes(name))

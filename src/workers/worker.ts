@@ -7,11 +7,13 @@ import { ensureNamespace } from "../namespace.ts";
 import { connectClient } from "../temporal.ts";
 import { type BuiltActivities, buildActivities } from "./activities.ts";
 import { ensureSchedules } from "./schedule.ts";
+import { onTaskFailure } from "./taskFailures.ts";
 import { connectWorkers, type RunningWorkers, startWorkers, type WorkflowBundle } from "./workers.ts";
 
 export interface RunningWorker extends RunningWorkers {
   /** What is wrong with the provider at the start: undefined if nothing is. It may take as long as a call of it may. */
   providerTrouble: Promise<ProviderTrouble | undefined>;
+  client: Client;
 }
 
 /** A worker process, whole: namespace, activities, workers, reconciler. */
@@ -25,27 +27,36 @@ export async function startWorker(
   const client = await connectClient(config);
   try {
     const built = await buildActivities(config, client, env, metrics);
-    return await startWith(client, config, workflowBundle, built);
+    return await startWith(client, config, workflowBundle, built, metrics);
   } catch (error) {
     await client.connection.close();
     throw error;
   }
 }
 
-async function startWith(client: Client, config: Config, workflowBundle: WorkflowBundle, built: BuiltActivities) {
+async function startWith(
+  client: Client,
+  config: Config,
+  workflowBundle: WorkflowBundle,
+  built: BuiltActivities,
+  metrics: Metrics,
+) {
   const { activities, provider, close } = built;
   // Nothing waits for it: jobs are taken whatever it says.
   const providerTrouble = provider.check();
   providerTrouble.catch(() => {});
   const connection = await connectWorkers(config);
+  const stopHearing = onTaskFailure(({ workflowType = "unknown" }) => metrics.workflowTaskFailed(workflowType));
   const workers = await startWorkers({ config, connection, activities, workflowBundle });
   await startReconciler(client, config);
   await ensureSchedules(client);
   return {
     finished: workers.finished,
     providerTrouble,
+    client,
     async stop() {
       await workers.stop();
+      stopHearing();
       await connection.close();
       await client.connection.close();
       await close();

@@ -12,6 +12,7 @@ import type { createActivities } from "../activities/index.ts";
 import type { Config } from "../config.ts";
 import { connectionOptions, dataConverter, failureConverterPath, taskQueues } from "../temporal.ts";
 import { boundedFailures } from "./boundedFailures.ts";
+import { runSinks } from "./taskFailures.ts";
 
 export interface WorkersOptions {
   config: Config;
@@ -57,6 +58,7 @@ export async function startWorkers(options: WorkersOptions): Promise<RunningWork
     namespace: config.temporal.namespace,
     dataConverter: dataConverter(config.temporal, "throw"),
     activities,
+    sinks: runSinks,
     interceptors: { activity: [() => ({ inbound: boundedFailures })] },
     identity: `${process.pid}@${hostname()}`,
     maxHeartbeatThrottleInterval: "3s",
@@ -105,6 +107,7 @@ export function bundleWorkflows(encrypted = false): Promise<WorkflowBundleWithSo
   return bundleWorkflowCode({
     ...(encrypted && { failureConverterPath }),
     workflowsPath: fileURLToPath(new URL("../workflows/index.ts", import.meta.url)),
+    workflowInterceptorModules: [fileURLToPath(new URL("../workflows/interceptors.ts", import.meta.url))],
     logger: { log() {}, trace() {}, debug() {}, info() {}, warn: console.warn, error: console.error },
   });
 }

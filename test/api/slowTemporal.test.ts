@@ -95,7 +95,8 @@ describe("a Temporal server that is slow", () => {
     assert.deepEqual(untold, []);
     const accepted = answers.filter(({ status }) => status === 200);
     assert.ok(accepted.length > 0);
-    for (const { id = "" } of accepted) assert.ok(started.has(ids.job(id)), id);
+    // Not in the list: it may be told of the marker first.
+    for (const { id = "" } of accepted) await temporal.client.workflow.getHandle(ids.job(id)).describe();
     const refused = answers.filter(({ status }) => status !== 200);
     assert.ok(refused.length > 0, "the server was slow enough");
     for (const { status, code, retryAfter, id } of refused) {

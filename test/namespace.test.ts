@@ -1,0 +1,47 @@
+import { mkdtemp, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { Client, Connection } from "@temporalio/client";
+import { loadConfig } from "../src/config.ts";
+import { startTemporalServer, type TemporalServer } from "../src/dev/temporalServer.ts";
+import { ensureNamespace } from "../src/namespace.ts";
+import { searchAttributes } from "../src/temporal.ts";
+import { temporalExecutable } from "./support/programs.ts";
+
+/** A development server looks everything up anew; a real one keeps what it knows of search attributes for some seconds. */
+const AS_IN_PRODUCTION = "--dynamic-config-value system.forceSearchAttributesCacheRefreshOnRead=false";
+
+describe("a namespace that was just made", () => {
+  let folder: string;
+  let server: TemporalServer;
+
+  before(async () => {
+    folder = await mkdtemp(join(tmpdir(), "c3-render-namespace-"));
+    const executable = join(folder, "temporal");
+    await writeFile(executable, `#!/bin/sh\nexec ${await temporalExecutable()} "$@" ${AS_IN_PRODUCTION}\n`, {
+      mode: 0o755,
+    });
+    server = await startTemporalServer({ executable, port: 0, say: () => {} });
+  });
+  after(async () => {
+    await server?.stop();
+    await rm(folder, { recursive: true, force: true });
+  });
+
+  it("takes jobs as soon as it is said to be ready", async () => {
+    const { address } = server;
+    const { temporal } = loadConfig({ TEMPORAL_ADDRESS: address, TEMPORAL_NAMESPACE: "new" });
+    // Two processes that start at one time prepare it together.
+    await Promise.all([ensureNamespace(temporal), ensureNamespace(temporal)]);
+    const client = new Client({ connection: await Connection.connect({ address }), namespace: "new" });
+    const { jobType, jobState, tenant, completeBy } = searchAttributes;
+    const typedSearchAttributes = [
+      { key: jobType, value: "csm" },
+      { key: jobState, value: "queued" },
+      { key: tenant, value: "default" },
+      { key: completeBy, value: new Date() },
+    ];
+    await client.workflow.start("renderJob", { workflowId: "job", taskQueue: "q", typedSearchAttributes });
+    await client.connection.close();
+  });
+});
