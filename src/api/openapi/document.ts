@@ -43,7 +43,7 @@ export function openApiDocument(config: Config, { servesFiles }: { servesFiles: 
   return {
     openapi: "3.1.1",
     info: { title: "c3-render", version: "v0", description: DESCRIPTION, license: { name: "MIT", identifier: "MIT" } },
-    security: [{ key: [] }, { bearer: [] }],
+    security: config.api.requiresKey ? [{ key: [] }, { bearer: [] }] : [],
     tags: tags.map((name) => ({ name })),
     paths: pathsOf(operations),
     webhooks,

@@ -75,6 +75,8 @@ export function responseObject({ description, schema, mediaType, example, header
 
 /** Not everybody knows what to do with a file of any kind. */
 function contentOf(mediaType: string, example: Answer["example"]) {
+  // A schema would be of each event, and version 3.1 has no way to say of what.
+  if (mediaType === "text/event-stream") return { [mediaType]: { ...(example && { example }) } };
   if (mediaType !== "*/*") return { [mediaType]: { schema: { type: "string" }, ...(example && { example }) } };
   const schema = { type: "string", format: "binary" };
   return { "application/octet-stream": { schema }, "*/*": { schema } };
