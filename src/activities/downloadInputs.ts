@@ -59,7 +59,7 @@ export function createDownloadInputs(deps: ActivityDeps) {
     const { maxBytes, maxSeconds } = limits[kind];
     const target = join(folder, inputFileName(job, name));
     const fetched = `${target}_original`;
-    await fetchOriginal(deps, { jobId: job.id, field, source, maxBytes, target: fetched, signal });
+    await fetchOriginal(deps, { jobId: job.id, tenant: job.tenant, field, source, maxBytes, target: fetched, signal });
     const original = await withoutJunk(fetched, `${fetched}_without_junk`, signal);
     const staged = { input, original, target, media, maxSeconds, signal };
     const { path, extension, mimeType, ...about } = await blamed(field, signal, () => prepare[kind](staged));

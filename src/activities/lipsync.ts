@@ -68,7 +68,7 @@ export function createLipsync({ config, store, safeFetch, modal }: ActivityDeps)
     if (url === undefined) return undefined;
     const { maxVideoBytes: maxBytes, downloadTimeoutMs: timeoutMs } = config.inputs;
     try {
-      const limits = { maxBytes, timeoutMs, maxRedirects: MAX_REDIRECTS, signal };
+      const limits = { maxBytes, timeoutMs, maxRedirects: MAX_REDIRECTS, tenant: job.tenant, signal };
       const { status, headers, body } = await safeFetch.get(url, limits);
       if (status !== 200) {
         body.destroy();

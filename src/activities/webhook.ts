@@ -94,7 +94,15 @@ export function createAttemptWebhook({
       ...signatureHeaders(secretsFor(config, request.tenant), request.jobId, at, body),
     };
     try {
-      return outcomeOf(await safeFetch.post(request.url, { body, headers, timeoutMs: webhook.timeoutMs, signal }));
+      return outcomeOf(
+        await safeFetch.post(request.url, {
+          body,
+          headers,
+          timeoutMs: webhook.timeoutMs,
+          tenant: request.tenant,
+          signal,
+        }),
+      );
     } catch (error) {
       signal.throwIfAborted();
       const sentence = error instanceof Error ? error.message : String(error);

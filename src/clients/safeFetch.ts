@@ -1,20 +1,24 @@
 import { isUtf8 } from "node:buffer";
-import { lookup as systemLookup } from "node:dns";
 import { isIP, type LookupFunction } from "node:net";
 import { pipeline, Readable, Transform } from "node:stream";
 import { CookieJar } from "tough-cookie";
-import { Agent, buildConnector, type Dispatcher, fetch, type Headers, type Response } from "undici";
+import { Agent, buildConnector, type Dispatcher, fetch, type Headers, type RequestInit, type Response } from "undici";
 import { withoutQuery } from "../log.ts";
+import { watchLoop } from "../loopTime.ts";
 import { isPublicAddress } from "../net/addresses.ts";
+import { createNameResolver, type NameResolver } from "../net/resolver.ts";
 import { timeLimit } from "../timeLimit.ts";
 import { urlOf } from "../url.ts";
+import { createFairLimit } from "./fairLimit.ts";
 import { readUserAgent } from "./userAgent.ts";
 
 export interface GetOptions {
   maxBytes: number;
-  /** From the request to the last byte. */
+  /** From the request to the last byte; the first one must come within 15 s, and then at least a kilobyte a second. */
   timeoutMs: number;
   maxRedirects: number;
+  /** Whose URL it is: nobody's names may keep those of others waiting. */
+  tenant: string;
   signal?: AbortSignal;
 }
 
@@ -22,6 +26,7 @@ export interface PostOptions {
   body: string;
   headers: Record<string, string>;
   timeoutMs: number;
+  tenant: string;
   signal?: AbortSignal;
 }
 
@@ -69,10 +74,24 @@ export class TooLarge extends Error {
 interface SafeFetchOptions {
   /** Origins that are exempt, exactly. */
   trustedOrigins: readonly string[];
-  /** Stands in for the system's name lookup. */
-  lookup?: LookupFunction;
+  /** Of the names of all other origins. */
+  resolver?: NameResolver;
+  pace?: Pace;
 }
 
+/** What a server must keep up. */
+interface Pace {
+  /** Until the first byte of the answer, redirects included. */
+  firstByteMs: number;
+  /** In every `windowMs`, as long as somebody reads. */
+  windowMs: number;
+  bytesPerWindow: number;
+}
+
+const PACE: Pace = { firstByteMs: 15_000, windowMs: 30_000, bytesPerWindow: 30 * 1024 };
+/** Names of one tenant that are looked up at one time. */
+const NAMES_PER_TENANT = 50;
+const LOOKS = 30;
 const CONNECT_TIMEOUT_MS = 10_000;
 const REDIRECTS = new Set([301, 302, 303, 307, 308]);
 /** Of these the same request is meant for the other place (RFC 9110 §15.4); after others it would be a GET. */
@@ -84,8 +103,10 @@ const MAX_POST_REDIRECTS = 3;
  * dialled, after the name was looked up, so that a name cannot change between check and use; all answers of a
  * lookup must be. Each redirect is checked the same. No proxy is used, whatever the environment says.
  */
-export function createSafeFetch({ trustedOrigins, lookup = systemLookup }: SafeFetchOptions): SafeFetch {
-  const guarded = new Agent({ connect: guardedConnector(lookup) });
+export function createSafeFetch(options: SafeFetchOptions): SafeFetch {
+  const { trustedOrigins, resolver = createNameResolver(), pace = PACE } = options;
+  const guarded = new Agent({ connect: guardedConnector(resolver) });
+  const lookups = createFairLimit({ perKey: NAMES_PER_TENANT });
   const trusting = new Agent({ connect: { timeout: CONNECT_TIMEOUT_MS } });
   const trusted = new Set(trustedOrigins);
   /** Some servers answer 403 to whoever does not say who asks. */
@@ -99,45 +120,59 @@ export function createSafeFetch({ trustedOrigins, lookup = systemLookup }: SafeF
     return trusted.has(url.origin) ? trusting : guarded;
   }
 
-  async function request(url: URL, init: Parameters<typeof fetch>[1]): Promise<Response> {
+  /** So that the connection finds the name looked up, or its tenant alone waits for it. */
+  async function findName({ hostname }: URL, tenant: string, signal: AbortSignal): Promise<void> {
+    if (isIP(hostname.replace(/^\[|\]$/g, "")) !== 0) return;
+    await lookups.run([tenant], () => orAborted(resolver.resolve(hostname), signal), signal);
+  }
+
+  async function request(url: URL, init: RequestInit & { signal: AbortSignal }, tenant: string): Promise<Response> {
+    const dispatcher = dispatcherFor(url);
     try {
+      if (dispatcher === guarded) await findName(url, tenant, init.signal);
       const { credentials, target } = withoutCredentials(url);
       const headers = { ...identity, ...init?.headers, ...credentials };
-      return await fetch(target, { ...init, headers, redirect: "manual", dispatcher: dispatcherFor(url) });
+      return await fetch(target, { ...init, headers, redirect: "manual", dispatcher });
     } catch (error) {
       throw unwrapped(error);
     }
   }
 
   return {
-    async get(text, { maxBytes, timeoutMs, maxRedirects, signal }) {
-      const limit = timeLimit(timeoutMs, signal);
+    async get(text, { maxBytes, timeoutMs, maxRedirects, tenant, signal }) {
+      const first = watchLoop(pace.firstByteMs);
+      const limit = timeLimit(timeoutMs, signal ? AbortSignal.any([signal, first.signal]) : first.signal);
       // Of this download alone; the jar gives each host, path and scheme what belongs to it.
       const cookies = new CookieJar(undefined, { looseMode: true });
-      let url = parse(text);
-      for (let redirects = 0; ; redirects += 1) {
-        const cookie = await cookies.getCookieString(url.href);
-        const headers = { "accept-encoding": "identity", ...(cookie !== "" && { cookie }) };
-        const response = await request(url, { headers, signal: limit });
-        const location = response.headers.get("location");
-        if (!REDIRECTS.has(response.status) || location === null) {
-          return { status: response.status, headers: response.headers, body: limited(response, maxBytes) };
+      try {
+        let url = parse(text);
+        for (let redirects = 0; ; redirects += 1) {
+          const cookie = await cookies.getCookieString(url.href);
+          const headers = { "accept-encoding": "identity", ...(cookie !== "" && { cookie }) };
+          const response = await request(url, { headers, signal: limit }, tenant);
+          const location = response.headers.get("location");
+          if (!REDIRECTS.has(response.status) || location === null) {
+            const { status } = response;
+            return { status, headers: response.headers, body: limited(response, maxBytes, pace) };
+          }
+          await response.body?.cancel();
+          if (redirects >= maxRedirects)
+            throw new UnsafeUrl(`${withoutQuery(text)} redirects more than ${maxRedirects} times`);
+          for (const set of response.headers.getSetCookie()) {
+            await cookies.setCookie(set, url.href, { ignoreError: true });
+          }
+          url = redirected(url, location);
         }
-        await response.body?.cancel();
-        if (redirects >= maxRedirects)
-          throw new UnsafeUrl(`${withoutQuery(text)} redirects more than ${maxRedirects} times`);
-        for (const set of response.headers.getSetCookie()) {
-          await cookies.setCookie(set, url.href, { ignoreError: true });
-        }
-        url = redirected(url, location);
+      } finally {
+        first.end();
       }
     },
 
-    async post(text, { body, headers, timeoutMs, signal }) {
+    async post(text, { body, headers, timeoutMs, tenant, signal }) {
       const limit = timeLimit(timeoutMs, signal);
       let url = parse(text);
       for (let redirects = 0; ; redirects += 1) {
-        const response = await request(url, { method: "POST", body, headers, signal: limit });
+        const response = await request(url, { method: "POST", body, headers, signal: limit }, tenant);
         await response.body?.cancel();
         const { status } = response;
         const location = REDIRECTS.has(status) ? response.headers.get("location") : null;
@@ -158,19 +193,19 @@ export function createSafeFetch({ trustedOrigins, lookup = systemLookup }: SafeF
 }
 
 /** Checks what was looked up, and, because an address needs no lookup, what the socket is connected to. */
-function guardedConnector(lookup: LookupFunction): buildConnector.connector {
+function guardedConnector(resolver: NameResolver): buildConnector.connector {
   const refuse = (host: string) => new UnsafeUrl(`${host} is not a public address`);
   const checkedLookup: LookupFunction = (hostname, options, callback) => {
-    lookup(hostname, { ...options, all: true }, (error, addresses) => {
-      if (error) return callback(error, "", 0);
-      const found = typeof addresses === "string" ? [{ address: addresses, family: isIP(addresses) }] : addresses;
-      const [first] = found;
-      if (first === undefined || found.some(({ address }) => !isPublicAddress(address))) {
-        return callback(refuse(hostname), "", 0);
-      }
-      if (options.all === true) callback(null, found);
-      else callback(null, first.address, first.family);
-    });
+    resolver.resolve(hostname).then(
+      (found) => {
+        const [first] = found;
+        if (first === undefined || found.some(({ address }) => !isPublicAddress(address))) {
+          callback(refuse(hostname), "", 0);
+        } else if (options.all === true) callback(null, found);
+        else callback(null, first.address, first.family);
+      },
+      (error: Error) => callback(error, "", 0),
+    );
   };
   const connect = buildConnector({ timeout: CONNECT_TIMEOUT_MS, lookup: checkedLookup });
   return (options, callback) => {
@@ -237,13 +272,25 @@ function withoutCredentials(url: URL): { target: URL; credentials: Record<string
   return { target, credentials: { authorization: `Basic ${Buffer.from(pair).toString("base64")}` } };
 }
 
-/** The body, which fails beyond `maxBytes`. It may be left unread: the time limit then ends it without noise. */
-function limited(response: Response, maxBytes: number): Readable {
+/**
+ * The body, which fails beyond `maxBytes`, and when it comes too slowly. It may be left unread: the time limit then ends it
+ * without noise.
+ */
+function limited(response: Response, maxBytes: number, { windowMs, bytesPerWindow }: Pace): Readable {
   if (response.body === null) return Readable.from([]);
   // Of an encoded body it says how long it is before it is decoded; what counts is what comes out.
   const isEncoded = !["", "identity"].includes(response.headers.get("content-encoding")?.trim() ?? "");
   const announced = isEncoded ? 0 : Number(response.headers.get("content-length") ?? 0);
   let bytes = 0;
+  // Looks are counted, not seconds: where this process had no time to look, it had none to read.
+  const seen: number[] = [];
+  const look = () => {
+    seen.push(bytes);
+    if (seen.length <= LOOKS || counted.readableLength > 0) return;
+    if (bytes - (seen.shift() ?? 0) < bytesPerWindow) {
+      counted.destroy(new Error(`its server sent less than ${bytesPerWindow} bytes in ${windowMs / 1000} s`));
+    }
+  };
   const counted = new Transform({
     transform(chunk: Uint8Array, _, done) {
       bytes += chunk.length;
@@ -251,11 +298,28 @@ function limited(response: Response, maxBytes: number): Readable {
       else done(null, chunk);
     },
   });
+  const looking = setInterval(look, windowMs / LOOKS);
+  looking.unref();
   pipeline(Readable.fromWeb(response.body), counted, () => {
     // Whoever reads learns of the failure from the stream itself.
+    clearInterval(looking);
   });
   if (announced > maxBytes) counted.destroy(new TooLarge(maxBytes));
   return counted;
+}
+
+/** What `work` comes to, unless it is not wanted any more. */
+async function orAborted<T>(work: Promise<T>, signal: AbortSignal): Promise<T> {
+  let abort = () => {};
+  const aborted = new Promise<never>((_, reject) => {
+    abort = () => reject(signal.reason);
+    signal.addEventListener("abort", abort, { once: true });
+  });
+  try {
+    return await Promise.race([work, aborted]);
+  } finally {
+    signal.removeEventListener("abort", abort);
+  }
 }
 
 /** undici wraps what happened in a `TypeError: fetch failed`; it refuses the ports of mail servers and the like. */

@@ -90,8 +90,7 @@ describe("an attempt to deliver a webhook", () => {
     const safeFetch = createSafeFetch({
       trustedOrigins: receivers.map(({ origin }) => origin),
       // Where every name leads that is not trusted.
-      lookup: (_, options, done) =>
-        options.all ? done(null, [{ address: "127.0.0.1", family: 4 }]) : done(null, "127.0.0.1", 4),
+      resolver: { resolve: async () => [{ address: "127.0.0.1", family: 4 }] },
     });
     fetchers.push(safeFetch);
     const store = storeThrough(createObjectStore(config.storage, ""));

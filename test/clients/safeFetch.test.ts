@@ -1,11 +1,12 @@
 import assert from "node:assert/strict";
 import { once } from "node:events";
 import { createServer, type IncomingHttpHeaders, type Server } from "node:http";
-import type { AddressInfo, LookupFunction } from "node:net";
+import type { AddressInfo } from "node:net";
 import { text } from "node:stream/consumers";
 import { setTimeout as sleep } from "node:timers/promises";
 import { gzipSync } from "node:zlib";
 import { createSafeFetch, type SafeFetch, TooLarge, UnsafeUrl } from "../../src/clients/safeFetch.ts";
+import type { NameResolver } from "../../src/net/resolver.ts";
 
 /** Names that a test may look up; what they lead to is an attacker's choice. */
 const names: Record<string, string[]> = {
@@ -27,12 +28,12 @@ describe("safeFetch", () => {
   let trusting: SafeFetch;
   const lookups: string[] = [];
 
-  const lookup: LookupFunction = (hostname, options, callback) => {
-    lookups.push(hostname);
-    const addresses = names[hostname] ?? ["127.0.0.1"];
-    const found = addresses.map((address) => ({ address, family: address.includes(":") ? 6 : 4 }));
-    if (options.all) callback(null, found);
-    else callback(null, found[0]?.address ?? "", found[0]?.family ?? 4);
+  const resolver: NameResolver = {
+    async resolve(name) {
+      lookups.push(name);
+      const addresses = names[name] ?? ["127.0.0.1"];
+      return addresses.map((address) => ({ address, family: address.includes(":") ? 6 : 4 }));
+    },
   };
 
   before(async () => {
@@ -49,8 +50,8 @@ describe("safeFetch", () => {
     server.listen(0, "127.0.0.1");
     await once(server, "listening");
     port = (server.address() as AddressInfo).port;
-    fetcher = createSafeFetch({ trustedOrigins: [], lookup });
-    trusting = createSafeFetch({ trustedOrigins: [`http://127.0.0.1:${port}`], lookup });
+    fetcher = createSafeFetch({ trustedOrigins: [], resolver });
+    trusting = createSafeFetch({ trustedOrigins: [`http://127.0.0.1:${port}`], resolver });
   });
   after(async () => {
     await Promise.all([fetcher.close(), trusting.close()]);
@@ -58,7 +59,7 @@ describe("safeFetch", () => {
     server.close();
   });
 
-  const limits = { maxBytes: 1000, timeoutMs: 5000, maxRedirects: 3 };
+  const limits = { maxBytes: 1000, timeoutMs: 5000, maxRedirects: 3, tenant: "t" };
   const get = (url: string, from = fetcher) => from.get(url, limits);
 
   const hostile = [
@@ -112,7 +113,7 @@ describe("safeFetch", () => {
       assert.ok(error instanceof UnsafeUrl, String(error));
       assert.ok(!error.message.includes("secret"), error.message);
       await assert.rejects(
-        fetcher.post(`http://${host}:${port}/`, { body: "{}", headers: {}, timeoutMs: 5000 }),
+        fetcher.post(`http://${host}:${port}/`, { body: "{}", headers: {}, timeoutMs: 5000, tenant: "t" }),
         UnsafeUrl,
       );
       assert.equal(contacts, before);
@@ -232,7 +233,7 @@ describe("safeFetch", () => {
       const { port: pickyPort } = picky.address() as AddressInfo;
       origin = `http://127.0.0.1:${pickyPort}`;
       other = `http://localhost:${pickyPort}`;
-      fetchers.push(createSafeFetch({ trustedOrigins: [origin, other], lookup }));
+      fetchers.push(createSafeFetch({ trustedOrigins: [origin, other], resolver }));
     });
     beforeEach(() => {
       asked.length = 0;
@@ -252,7 +253,12 @@ describe("safeFetch", () => {
       assert.deepEqual(await fetched(`${origin}/agent`), [200, "file"]);
       assert.match(asked[0]!.headers["user-agent"] ?? "", /^c3-render\/\d+\.\d+\.\d+$/);
       assert.equal(asked[0]!.headers["accept-encoding"], "identity");
-      await fetchers[0]!.post(`${origin}/agent`, { body: "{}", headers: { "X-Mine": "1" }, timeoutMs: 5000 });
+      await fetchers[0]!.post(`${origin}/agent`, {
+        body: "{}",
+        headers: { "X-Mine": "1" },
+        timeoutMs: 5000,
+        tenant: "t",
+      });
       assert.match(asked[1]!.headers["user-agent"] ?? "", /^c3-render\//);
       assert.equal(asked[1]!.headers["x-mine"], "1");
     });
@@ -293,6 +299,60 @@ describe("safeFetch", () => {
         (error) => !(error instanceof UnsafeUrl || error instanceof TooLarge),
       );
     });
+  });
+
+  describe("of servers that take their time", () => {
+    const pace = { firstByteMs: 300, windowMs: 600, bytesPerWindow: 100 };
+    let server: Server;
+    let origin: string;
+    let impatient: SafeFetch;
+    const timers: NodeJS.Timeout[] = [];
+
+    before(async () => {
+      server = createServer((request, response) => {
+        const every = (ms: number, bytes: number, times: number) => {
+          let left = times;
+          const timer = setInterval(() => {
+            left -= 1;
+            if (left < 0) {
+              clearInterval(timer);
+              response.end();
+            } else response.write("x".repeat(bytes));
+          }, ms);
+          timers.push(timer);
+        };
+        if (request.url === "/silent") return;
+        if (request.url === "/redirects") response.writeHead(302, { location: "/silent" }).end();
+        else if (request.url === "/headers-only") response.flushHeaders();
+        else if (request.url === "/trickles") every(20, 1, 10_000);
+        else every(20, 20, 60);
+      });
+      server.listen(0, "127.0.0.1");
+      await once(server, "listening");
+      origin = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
+      impatient = createSafeFetch({ trustedOrigins: [origin], resolver, pace });
+    });
+    after(async () => {
+      for (const timer of timers) clearInterval(timer);
+      await impatient.close();
+      server.closeAllConnections();
+      server.close();
+    });
+    const body = async (path: string) => {
+      const { body } = await impatient.get(`${origin}${path}`, { ...limits, maxBytes: 10_000, timeoutMs: 60_000 });
+      return await text(body);
+    };
+
+    for (const [path, reason] of [
+      ["/silent", /no answer within 300 ms/],
+      ["/redirects", /no answer within 300 ms/],
+      ["/headers-only", /sent less than 100 bytes in 0\.6 s/],
+      ["/trickles", /sent less than 100 bytes in 0\.6 s/],
+    ] as const) {
+      it(`gives up ${path}`, async () => assert.rejects(body(path), reason));
+    }
+
+    it("lets a server be slow that goes on", async () => assert.equal((await body("/slow")).length, 1200));
   });
 
   it("uses no proxy, whatever the environment says", async () => {

@@ -19,6 +19,7 @@ const FAILED = "DownloadFailed";
 
 interface Wanted {
   jobId: string;
+  tenant: string;
   field: string;
   source: Source;
   maxBytes: number;
@@ -31,12 +32,18 @@ export async function fetchOriginal(
   { config, safeFetch }: Pick<ActivityDeps, "config" | "safeFetch">,
   wanted: Wanted,
 ): Promise<void> {
-  const { jobId, field, source, maxBytes, target, signal } = wanted;
+  const { jobId, tenant, field, source, maxBytes, target, signal } = wanted;
   const { allowLocalPaths, downloadTimeoutMs: timeoutMs } = config.inputs;
   if ("path" in source) return await copyLocal(wanted, source.path, allowLocalPaths);
   log.info("downloading", { jobId, field, url: withoutQuery(source.url) });
   try {
-    const download = await safeFetch.get(source.url, { maxBytes, timeoutMs, maxRedirects: MAX_REDIRECTS, signal });
+    const download = await safeFetch.get(source.url, {
+      maxBytes,
+      timeoutMs,
+      maxRedirects: MAX_REDIRECTS,
+      tenant,
+      signal,
+    });
     const complaint = refusalOf(field, download);
     if (complaint !== undefined) {
       download.body.destroy();

@@ -101,7 +101,7 @@ describe("what a server answers when an input is fetched", () => {
     it(`${name}: ${says === undefined ? "taken" : again ? "tried again" : "final"}`, async () => {
       const target = join(folder, "input");
       const source = { url: `${url}/${encodeURIComponent(name)}` };
-      const wanted = { jobId: "job", field: "audio_url", source, maxBytes: 1000, target };
+      const wanted = { jobId: "job", tenant: "t", field: "audio_url", source, maxBytes: 1000, target };
       const environment = new MockActivityEnvironment({}, { logger: new DefaultLogger("ERROR") });
       const { signal } = new AbortController();
       const fetching = environment.run(() =>
