@@ -4,7 +4,7 @@ import { ApplicationFailure, activityInfo, cancellationSignal, log } from "@temp
 import { type InputKind, inputsOf, type WantedInput } from "../jobs/inputs.ts";
 import type { JobSpec } from "../jobs/job.ts";
 import { withoutJunk } from "../media/junk.ts";
-import { FileRefused, ToolTrouble } from "../media/program.ts";
+import { FileRefused, ToolTrouble } from "../media/verdict.ts";
 import { keys } from "../storage/keys.ts";
 import type { ActivityDeps } from "./deps.ts";
 import { withHeartbeats } from "./heartbeats.ts";
@@ -93,7 +93,8 @@ async function blamed<T>(field: string, signal: AbortSignal, work: () => Promise
     if (error instanceof ApplicationFailure) throw error;
     if (error instanceof FileRefused) throw invalid(field, `it could not be decoded (${error.message})`);
     const reason = error instanceof Error ? error.message : String(error);
-    log.warn("an input could not be prepared here", { field, error: reason });
+    const cause = error instanceof Error ? error.cause : undefined;
+    log.warn("an input could not be prepared here", { field, error: reason, cause: cause && String(cause) });
     if (error instanceof ToolTrouble)
       throw forNow(field, `could not be prepared on this worker (${reason})`, NOT_PREPARED);
     throw forNow(field, "could not be prepared on this worker", NOT_PREPARED);

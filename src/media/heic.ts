@@ -1,7 +1,9 @@
 import { fileURLToPath } from "node:url";
-import { againAfterCrash, run } from "./program.ts";
+import { run } from "./program.ts";
+import { againAfterCrash } from "./verdict.ts";
 
 const decoder = fileURLToPath(new URL("./heicDecoder.mjs", import.meta.url));
+const LIMITS = { memoryBytes: 1_800_000_000, cpuSeconds: 120, fileBytes: 512 * 1024 * 1024 };
 /** Fifty megapixels take ten seconds on a slow machine; it does not tell how far it is. */
 const TIME_LIMIT_MS = 180_000;
 
@@ -17,5 +19,7 @@ export async function decodeHeic(
   signal: AbortSignal,
 ): Promise<void> {
   const args = ["--max-old-space-size=512", decoder, source, target, `${maxPixels}`];
-  await againAfterCrash(() => run(process.execPath, args, { signal, stallMs: TIME_LIMIT_MS, onOutput: () => false }));
+  await againAfterCrash(() =>
+    run(process.execPath, args, { signal, stallMs: TIME_LIMIT_MS, limits: LIMITS, onOutput: () => false }),
+  );
 }

@@ -3,7 +3,7 @@ import { fileTypeFromFile } from "file-type";
 import sharp, { type Metadata, type OutputInfo } from "sharp";
 import { isNearlyWhole } from "./damage.ts";
 import { decodeHeic } from "./heic.ts";
-import { FileRefused, ToolTrouble } from "./program.ts";
+import { FileRefused, ToolTrouble } from "./verdict.ts";
 
 /** A picture as it was prepared. */
 export interface PreparedImage {
