@@ -1,5 +1,4 @@
 import { createRequire } from "node:module";
-import { availableParallelism } from "node:os";
 import { fileURLToPath, pathToFileURL } from "node:url";
 import type { ProcessLimits } from "../processLimits.ts";
 import { Gate } from "./gate.ts";
@@ -22,8 +21,7 @@ const LIMITS: ProcessLimits = { memoryBytes: 1600 * MEGABYTE, cpuSeconds: 120, f
 /** Fifty megapixels take ten seconds on a slow machine; it does not tell how far it is. */
 const STALL_MS = 180_000;
 
-/** Of this process: so many pictures are decoded at a time, and so much memory they take together. */
-const places = new Gate(Math.max(2, availableParallelism()));
+/** What all pictures that this process has decoded may take together. */
 const memory = new Gate(1024 * MEGABYTE);
 
 /**
@@ -37,7 +35,6 @@ export async function prepareImageApart(
   options: ImageOptions,
   signal: AbortSignal,
 ): Promise<PreparedImage> {
-  const leave = await places.enter(1, signal);
   try {
     const word = await againAfterCrash(() => prepareOnce({ what: "prepare", source, target, options }, signal));
     if ("made" in word) return word.made;
@@ -46,8 +43,6 @@ export async function prepareImageApart(
     throw error instanceof FileRefused
       ? new ImageError(`cannot be decoded (${error.message})`, { cause: error })
       : error;
-  } finally {
-    leave();
   }
 }
 
@@ -86,7 +81,13 @@ async function ask(
 ): Promise<ImageWord> {
   const loader = isSource ? ["--import", pathToFileURL(createRequire(import.meta.url).resolve("tsx")).href] : [];
   const args = ["--max-old-space-size=512", ...loader, program, JSON.stringify(task)];
-  const options = { signal, stallMs: STALL_MS, limits: LIMITS, ...(answer && { answer }) };
+  const options = {
+    name: "the decoder of pictures",
+    signal,
+    stallMs: STALL_MS,
+    limits: LIMITS,
+    ...(answer && { answer }),
+  };
   const output = await run(process.execPath, args, options);
   const word = wordOf(output.trim().split("\n").at(-1) ?? "");
   if ("refused" in word) throw new (word.isNone ? NoImage : ImageError)(word.refused);

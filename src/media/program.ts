@@ -6,6 +6,8 @@ import { limited, type ProcessLimits } from "../processLimits.ts";
 import { FileRefused, judge, ToolTrouble } from "./verdict.ts";
 
 export interface RunOptions {
+  /** What it is called in messages; otherwise as its file is. */
+  name?: string;
   signal: AbortSignal;
   /**
    * It is ended when it has not gone forward for so long. There is no limit to the whole by the clock: how long that takes
@@ -36,7 +38,7 @@ const TICKS_PER_SECOND = 100;
  * @throws FileRefused, ToolTrouble, the signal's reason
  */
 export async function run(program: string, args: readonly string[], options: RunOptions): Promise<string> {
-  const { signal, stallMs, limits, onOutput, answer } = options;
+  const { name = nameOf(program), signal, stallMs, limits, onOutput, answer } = options;
   signal.throwIfAborted();
   const command = limited(program, args, limits);
   // A group of its own: what a wrapper starts ends with it, and a Ctrl-C at the terminal is for us to handle.
@@ -45,7 +47,7 @@ export async function run(program: string, args: readonly string[], options: Run
     detached: true,
   });
   // Listened to first: where there are too many open files, it fails without having any streams.
-  const ended = endOf(child, program);
+  const ended = endOf(child, name);
   giveWay(child);
   const output: Buffer[] = [];
   let bytes = 0;
@@ -86,7 +88,7 @@ export async function run(program: string, args: readonly string[], options: Run
     if (waiting) return;
     standing += 1;
     if (standing > LOOKS) {
-      end(new ToolTrouble(`${nameOf(program)} has not gone forward for ${Math.round(stallMs / 1000)} s`));
+      end(new ToolTrouble(`${name} has not gone forward for ${Math.round(stallMs / 1000)} s`));
     }
     if (cpuSecondsOf(child) > limits.cpuSeconds) end(new FileRefused("it takes too long to decode"));
   }, stallMs / LOOKS);
@@ -97,7 +99,7 @@ export async function run(program: string, args: readonly string[], options: Run
     signal.throwIfAborted();
     if (ending !== undefined) throw ending;
     const limitsMemory = command.limitsMemory && process.availableMemory() > limits.memoryBytes;
-    judge({ name: nameOf(program), code, killedBy, complaint: complaint(), limitsMemory });
+    judge({ name, code, killedBy, complaint: complaint(), limitsMemory });
     return Buffer.concat(output).toString();
   } finally {
     clearInterval(watch);
@@ -106,10 +108,10 @@ export async function run(program: string, args: readonly string[], options: Run
 }
 
 /** Resolves when the program has ended and nothing of it writes any more. */
-function endOf(child: ChildProcess, program: string) {
+function endOf(child: ChildProcess, name: string) {
   return new Promise<{ code: number | null; killedBy: NodeJS.Signals | null }>((resolve, reject) => {
     child.once("error", (error) => {
-      reject(new ToolTrouble(`${nameOf(program)} cannot be started (${codeOf(error)})`, { cause: error }));
+      reject(new ToolTrouble(`${name} cannot be started (${codeOf(error)})`, { cause: error }));
     });
     // What it left behind would hold its pipes open.
     child.once("exit", () => killGroup(child));

@@ -43,6 +43,8 @@ const OUR_CODES = [126, 127, 129, 130, 137, 143, 255, ...[28, 122, 30, 13, 23, 2
 /** The same errors in older ones, which always exit with 1. */
 const OUR_COMPLAINTS =
   /No space left on device|Disk quota exceeded|Permission denied|Read-only file system|Too many open files|Resource temporarily unavailable|error while loading shared libraries/i;
+/** With a full disk, ffmpeg ends as if all were well. */
+const NOT_WRITTEN = /No space left on device|Disk quota exceeded|Input\/output error/i;
 /** The resampler keeps a pause in memory, whole; where that is too much it goes on without, and what follows is early. */
 const PAUSE_LOST = /Failed to compensate for timestamp delta/;
 /** Of `-max_streams`, which newer ones take for a lack of memory. */
@@ -54,8 +56,9 @@ const NOT_STARTED = /^prlimit: (failed to execute)?/;
 
 /** Whose fault an ending was, if it was one. @throws FileRefused, ToolTrouble */
 export function judge({ name, code, killedBy, complaint, limitsMemory }: Ending): void {
-  if (code === 0 && !PAUSE_LOST.test(complaint)) return;
-  if (code === 0) throw new FileRefused("it pauses for too long");
+  if (code === 0 && NOT_WRITTEN.test(complaint)) throw new ToolTrouble(`${name} could not write its file`);
+  if (code === 0 && PAUSE_LOST.test(complaint)) throw new FileRefused("it pauses for too long");
+  if (code === 0) return;
   const notStarted = NOT_STARTED.exec(complaint);
   if (notStarted !== null) {
     const reason = notStarted[1] === undefined ? "its limits cannot be set" : code === 127 ? "ENOENT" : "EACCES";

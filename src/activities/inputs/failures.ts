@@ -4,6 +4,12 @@ import { fileTypeFromFile } from "file-type";
 import { failureTypes } from "../../jobs/failureTypes.ts";
 
 const SNIFFED_BYTES = 512;
+/** What a machine lacks: room, rights, files, memory. */
+const LACKS = ["ENOSPC", "EDQUOT", "EROFS", "EACCES", "EPERM", "EIO", "EMFILE", "ENFILE", "ENOMEM"];
+/** Until then, a worker that cannot write has stopped taking inputs. */
+const ELSEWHERE_AFTER_MS = 15_000;
+/** What a failure of this machine is called. */
+const NOT_PREPARED = "InputNotPrepared";
 
 /** The caller's doing: trying again cannot help. The message names the field. */
 export function invalid(field: string, message: string): ApplicationFailure {
@@ -17,6 +23,18 @@ export function forNow(field: string, message: string, type: string, waitMs?: nu
     type,
     ...(waitMs !== undefined && { nextRetryDelay: waitMs }),
   });
+}
+
+/** Of this machine, which somebody else's may do better: what it lacks is not for the caller. */
+export function notHere(field: string | undefined, reason?: string): ApplicationFailure {
+  const message = `could not be prepared on this worker${reason === undefined ? "" : ` (${reason})`}`;
+  return forNow(field ?? "the inputs", message, NOT_PREPARED, ELSEWHERE_AFTER_MS);
+}
+
+/** Whether this machine lacks something: its disk is full, say. */
+export function isLack(error: unknown): boolean {
+  if (!(error instanceof Error)) return false;
+  return ("code" in error && LACKS.includes(String(error.code))) || isLack(error.cause);
 }
 
 /** About a file that is no sound or video that can be read. */
