@@ -31,6 +31,7 @@ export function createMetrics() {
   const notified = counter("jobs_terminated_total", "Terminated jobs whose callers were told");
   const webhooks = counter("webhook_attempts_total", "Attempts to deliver a webhook", ["delivered"]);
   const postponed = counter("webhooks_postponed_total", "Attempts that were put off, to spare a receiver", ["reason"]);
+  const paused = gauge("inputs_paused", "Whether this worker takes no inputs, because it cannot write in OUTPUT_DIR");
   let providerSeenAt = 0;
   const provider = new Gauge({
     name: `${PREFIX}provider_up`,
@@ -77,6 +78,7 @@ export function createMetrics() {
       provider.set({ reason: state ?? "ok" }, state === undefined ? 1 : 0);
     },
 
+    inputsPaused: (isPaused: boolean) => paused.set(isPaused ? 1 : 0),
     orphanStopped: () => orphans.inc(),
     jobTerminated: () => notified.inc(),
     webhookAttempted: (delivered: boolean) => webhooks.inc({ delivered: String(delivered) }),

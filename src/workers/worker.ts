@@ -25,20 +25,26 @@ export async function startWorker(
   const client = await connectClient(config);
   try {
     const built = await buildActivities(config, client, env, metrics);
-    return await startWith(client, config, workflowBundle, built);
+    return await startWith(client, config, workflowBundle, built, metrics);
   } catch (error) {
     await client.connection.close();
     throw error;
   }
 }
 
-async function startWith(client: Client, config: Config, workflowBundle: WorkflowBundle, built: BuiltActivities) {
+async function startWith(
+  client: Client,
+  config: Config,
+  workflowBundle: WorkflowBundle,
+  built: BuiltActivities,
+  metrics: Metrics,
+) {
   const { activities, provider, close } = built;
   // Nothing waits for it: jobs are taken whatever it says.
   const providerTrouble = provider.check();
   providerTrouble.catch(() => {});
   const connection = await connectWorkers(config);
-  const workers = await startWorkers({ config, connection, activities, workflowBundle });
+  const workers = await startWorkers({ config, connection, activities, workflowBundle, metrics });
   await startReconciler(client, config);
   await ensureSchedules(client);
   return {
