@@ -23,7 +23,7 @@ const codecs = [
 ].join();
 
 /** 4096×4096: a film of eight thousand pixels is nothing that lips are put on. */
-const MAX_PIXELS = 16_777_216;
+export const MAX_FILM_PIXELS = 16_777_216;
 const MAX_ALLOCATION = 256 * 1024 * 1024;
 /** A film with subtitles in all languages, and their fonts, has some ninety. */
 const MAX_STREAMS = 200;
@@ -31,9 +31,12 @@ const MAX_STREAMS = 200;
 /** No file may lead ffmpeg to another one, or to the network, or make it take what it wants. */
 export const CONFINED = [
   ...["-hide_banner", "-protocol_whitelist", "file,pipe", "-format_whitelist", containers, "-codec_whitelist", codecs],
-  ...["-max_pixels", `${MAX_PIXELS}`, "-max_streams", `${MAX_STREAMS}`, "-max_alloc", `${MAX_ALLOCATION}`],
+  ...["-max_streams", `${MAX_STREAMS}`, "-max_alloc", `${MAX_ALLOCATION}`],
   ...["-threads", "2"],
 ];
+
+/** For who decodes: a probe is to tell the size of what is too large. */
+export const MAX_PIXELS = ["-max_pixels", `${MAX_FILM_PIXELS}`];
 
 /** Many times what a long recording needs on a slow machine. */
 export const MEDIA_LIMITS: ProcessLimits = {

@@ -1,6 +1,6 @@
 import { z } from "zod";
 import { prlimitPath } from "../processLimits.ts";
-import { CONFINED, MEDIA_LIMITS, PROBE_LIMITS } from "./confinement.ts";
+import { CONFINED, MAX_PIXELS, MEDIA_LIMITS, PROBE_LIMITS } from "./confinement.ts";
 import { type Heard, Listener, RATE } from "./listener.ts";
 import { locatePrograms, type MediaPaths } from "./locate.ts";
 import { run } from "./program.ts";
@@ -77,7 +77,7 @@ export interface Probe {
 
 /** A busy machine is slow; a program that stands still for so long will not go on. */
 const STALL_MS = 120_000;
-const QUIET = ["-nostdin", "-y", "-filter_threads", "1", ...CONFINED, "-v", "error"];
+const QUIET = ["-nostdin", "-y", "-filter_threads", "1", ...CONFINED, ...MAX_PIXELS, "-v", "error"];
 /** Not the tags, which may be as long as the file. */
 const SHOWN =
   "format=format_name,duration:stream=index,codec_type,codec_name,sample_rate,channels,channel_layout,width,height:stream_disposition=attached_pic,default";

@@ -50,7 +50,7 @@ const PAUSE_LOST = /Failed to compensate for timestamp delta/;
 /** Of `-max_streams`, which newer ones take for a lack of memory. */
 const TOO_MANY_STREAMS = /exceeds max_streams/;
 export const NO_MEMORY =
-  /Cannot allocate memory|out of memory|insufficient memory|failed to allocate|unable to (malloc|allocate)|allocation (failed|error)|bad_alloc/i;
+  /Cannot allocate memory|out of memory|insufficient memory|memory exhausted|failed to allocate|unable to (malloc|allocate)|allocation (failed|error)|bad_alloc/i;
 /** What `prlimit` says when the program is not there, or the limits cannot be set. */
 const NOT_STARTED = /^prlimit: (failed to execute)?/;
 

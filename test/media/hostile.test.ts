@@ -86,6 +86,11 @@ const cases: Record<string, Case> = {
     },
     says: /pictures|could not be decoded|cannot be read/,
   },
+  "a film of 5000×4000": {
+    kind: "video",
+    make: () => made(["-f", "lavfi", "-i", "color=d=0.1:s=5000x4000:r=10", "-c:v", "mjpeg", "large.avi"]),
+    says: /^video_url: its pictures are too large: 5000×4000 pixels, 4096×4096 at most$/,
+  },
   "AVI of 2^31 pixels a side": {
     kind: "video",
     make: async () => {
