@@ -3,12 +3,15 @@ import { execFileSync } from "node:child_process";
 import { statfsSync } from "node:fs";
 import { copyFile, mkdir, symlink, writeFile } from "node:fs/promises";
 import { join } from "node:path";
+import { Readable } from "node:stream";
 import { ApplicationFailure } from "@temporalio/activity";
 import { MockActivityEnvironment } from "@temporalio/testing";
 import { DefaultLogger } from "@temporalio/worker";
 import sharp from "sharp";
 import type { ActivityDeps } from "../../../src/activities/deps.ts";
 import { createDownloadInputs } from "../../../src/activities/downloadInputs.ts";
+import { withInputFiles } from "../../../src/activities/models/node.ts";
+import type { ModelRun } from "../../../src/activities/runModel.ts";
 import { createSafeFetch } from "../../../src/clients/safeFetch.ts";
 import { loadConfig } from "../../../src/config.ts";
 import type { JobSpec } from "../../../src/jobs/job.ts";
@@ -61,7 +64,6 @@ describe("a disk that is full", () => {
   describe("where a worker puts its files", () => {
     let disk: string;
     let isMounted = false;
-    const files: Record<string, JobSpec["input"]> = {};
 
     before(async function () {
       disk = join(folder, "disk");
@@ -77,7 +79,6 @@ describe("a disk that is full", () => {
       for (const name of ["sound.wav", "small.wav", "picture.png"]) {
         await copyFile(join(folder, name), join(folder, "local", name));
       }
-      files.none = {} as JobSpec["input"];
     });
     after(() => {
       if (isMounted) execFileSync("umount", [disk]);
@@ -121,5 +122,15 @@ describe("a disk that is full", () => {
         assert.equal(nextRetryDelay, 15_000);
       });
     }
+
+    it("keeps no GPU waiting: the run fails at once, for another worker", async () => {
+      const store = { get: async () => ({ body: Readable.from([Buffer.alloc(4 * DISK_BYTES)]) }) };
+      const inputs = [{ name: "audio", key: "jobs/job/audio.mp3", mimeType: "audio/mpeg", bytes: 1 }];
+      const deps = { config: loadConfig({ OUTPUT_DIR: disk }), store };
+      const run = { inputs, deps, attemptName: "job-1", signal, job: { id: "job", type: "whisper" } };
+      const environment = new MockActivityEnvironment({}, { logger: new DefaultLogger("ERROR") });
+      const failing = environment.run(() => withInputFiles(run as unknown as ModelRun, ["audio"], async () => {}));
+      await assert.rejects(failing, { type: "WorkerFailed", message: "a worker could not write its files" });
+    });
   });
 });
