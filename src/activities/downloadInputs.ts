@@ -6,11 +6,11 @@ import { type InputKind, inputsOf, type WantedInput } from "../jobs/inputs.ts";
 import type { JobSpec } from "../jobs/job.ts";
 import { Gate } from "../media/gate.ts";
 import { withoutJunk } from "../media/junk.ts";
-import { FileRefused, ToolTrouble } from "../media/verdict.ts";
+import { FileRefused } from "../media/verdict.ts";
 import { keys } from "../storage/keys.ts";
 import type { ActivityDeps } from "./deps.ts";
 import { withHeartbeats } from "./heartbeats.ts";
-import { invalid, isLack, notHere } from "./inputs/failures.ts";
+import { invalid, notHere } from "./inputs/failures.ts";
 import { fetchOriginal } from "./inputs/fetchOriginal.ts";
 import { preparePicture } from "./inputs/picture.ts";
 import { prepareSound } from "./inputs/sound.ts";
@@ -105,6 +105,6 @@ async function blamed<T>(field: string | undefined, signal: AbortSignal, work: (
     const reason = error instanceof Error ? error.message : String(error);
     const cause = error instanceof Error ? error.cause : undefined;
     log.warn("an input could not be prepared here", { field, error: reason, cause: cause && String(cause) });
-    throw notHere(field, error instanceof ToolTrouble && !isLack(error) ? reason : undefined);
+    throw notHere(field, error);
   }
 }

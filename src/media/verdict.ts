@@ -14,6 +14,9 @@ export class ToolTrouble extends Error {
   override name = "ToolTrouble";
 }
 
+/** A program that found the disk full, say, which this process would find as well. */
+export class MachineLacks extends ToolTrouble {}
+
 /** A program that had no memory left of what it is allowed. */
 class OutOfMemory extends ToolTrouble {}
 
@@ -56,7 +59,7 @@ const NOT_STARTED = /^prlimit: (failed to execute)?/;
 
 /** Whose fault an ending was, if it was one. @throws FileRefused, ToolTrouble */
 export function judge({ name, code, killedBy, complaint, limitsMemory }: Ending): void {
-  if (code === 0 && NOT_WRITTEN.test(complaint)) throw new ToolTrouble(`${name} could not write its file`);
+  if (code === 0 && NOT_WRITTEN.test(complaint)) throw new MachineLacks(`${name} could not write its file`);
   if (code === 0 && PAUSE_LOST.test(complaint)) throw new FileRefused("it pauses for too long");
   if (code === 0) return;
   const notStarted = NOT_STARTED.exec(complaint);
@@ -67,7 +70,7 @@ export function judge({ name, code, killedBy, complaint, limitsMemory }: Ending)
   if (killedBy === "SIGXFSZ" || code === FILE_SIZE_CODE) throw new FileRefused("what becomes of it is too large");
   // The system's own words are for whoever reads the log.
   const trouble = { cause: lastLineOf(complaint) ?? `exit code ${code}` };
-  if (OUR_COMPLAINTS.test(complaint)) throw new ToolTrouble(`${name} could not do its work`, trouble);
+  if (OUR_COMPLAINTS.test(complaint)) throw new MachineLacks(`${name} could not do its work`, trouble);
   if (TOO_MANY_STREAMS.test(complaint)) throw new FileRefused("it has too many streams");
   if (code === NO_MEMORY_CODE || NO_MEMORY.test(complaint)) {
     const message = `${name} had too little memory`;

@@ -2,6 +2,7 @@ import { open } from "node:fs/promises";
 import { ApplicationFailure } from "@temporalio/activity";
 import { fileTypeFromFile } from "file-type";
 import { failureTypes } from "../../jobs/failureTypes.ts";
+import { MachineLacks, ToolTrouble } from "../../media/verdict.ts";
 
 const SNIFFED_BYTES = 512;
 /** What a machine lacks: room, rights, files, memory. */
@@ -25,14 +26,17 @@ export function forNow(field: string, message: string, type: string, waitMs?: nu
   });
 }
 
-/** Of this machine, which somebody else's may do better: what it lacks is not for the caller. */
-export function notHere(field: string | undefined, reason?: string): ApplicationFailure {
-  const message = `could not be prepared on this worker${reason === undefined ? "" : ` (${reason})`}`;
-  return forNow(field ?? "the inputs", message, NOT_PREPARED, ELSEWHERE_AFTER_MS);
+/** Of this machine: another may do better. What this one lacks is not for the caller. */
+export function notHere(field: string | undefined, error: unknown): ApplicationFailure {
+  const lack = isLack(error);
+  const reason = error instanceof ToolTrouble && !lack ? ` (${error.message})` : "";
+  const message = `could not be prepared on this worker${reason}`;
+  return forNow(field ?? "the inputs", message, NOT_PREPARED, lack ? ELSEWHERE_AFTER_MS : undefined);
 }
 
 /** Whether this machine lacks something: its disk is full, say. */
 export function isLack(error: unknown): boolean {
+  if (error instanceof MachineLacks) return true;
   if (!(error instanceof Error)) return false;
   return ("code" in error && LACKS.includes(String(error.code))) || isLack(error.cause);
 }
