@@ -34,6 +34,7 @@ export function createMetrics() {
   const tasks = counter("workflow_task_failures_total", "Workflow tasks that failed: their workflows stand still", [
     "type",
   ]);
+  const paused = gauge("inputs_paused", "Whether this worker takes no inputs, because it cannot write in OUTPUT_DIR");
   let providerSeenAt = 0;
   const provider = new Gauge({
     name: `${PREFIX}provider_up`,
@@ -81,6 +82,7 @@ export function createMetrics() {
     },
 
     workflowTaskFailed: (type: string) => tasks.inc({ type }),
+    inputsPaused: (isPaused: boolean) => paused.set(isPaused ? 1 : 0),
     orphanStopped: () => orphans.inc(),
     jobTerminated: () => notified.inc(),
     webhookAttempted: (delivered: boolean) => webhooks.inc({ delivered: String(delivered) }),

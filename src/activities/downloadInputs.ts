@@ -1,14 +1,16 @@
 import { createReadStream } from "node:fs";
+import { availableParallelism } from "node:os";
 import { join } from "node:path";
 import { ApplicationFailure, activityInfo, cancellationSignal, log } from "@temporalio/activity";
 import { type InputKind, inputsOf, type WantedInput } from "../jobs/inputs.ts";
 import type { JobSpec } from "../jobs/job.ts";
+import { Gate } from "../media/gate.ts";
 import { withoutJunk } from "../media/junk.ts";
-import { FileRefused, ToolTrouble } from "../media/program.ts";
+import { FileRefused } from "../media/verdict.ts";
 import { keys } from "../storage/keys.ts";
 import type { ActivityDeps } from "./deps.ts";
 import { withHeartbeats } from "./heartbeats.ts";
-import { forNow, invalid } from "./inputs/failures.ts";
+import { invalid, notHere } from "./inputs/failures.ts";
 import { fetchOriginal } from "./inputs/fetchOriginal.ts";
 import { preparePicture } from "./inputs/picture.ts";
 import { prepareSound } from "./inputs/sound.ts";
@@ -19,11 +21,12 @@ import { withTempFolder } from "./tempFolder.ts";
 import { inputFileName } from "./tempNames.ts";
 import type { PreparedInput } from "./types.ts";
 
-const NOT_PREPARED = "InputNotPrepared";
 /**
  * MuseTalk works at 25 pictures a second and holds all of them, as they are: five minutes of 1280×720 take 21 GB there.
  */
 const MAX_LIPSYNC_SECONDS = 300;
+/** Of a process: while others are downloaded, so many are decoded. */
+const PREPARED_AT_ONCE = Math.max(4, availableParallelism());
 
 const prepare: Record<InputKind, (staged: Staged) => Promise<Prepared>> = {
   voice: prepareSound,
@@ -54,6 +57,8 @@ export function createDownloadInputs(deps: ActivityDeps) {
     video: { maxBytes: maxVideoBytes, maxSeconds: lipSeconds },
   };
 
+  const places = new Gate(PREPARED_AT_ONCE);
+
   async function stage(input: WantedInput, job: JobSpec, folder: string, signal: AbortSignal): Promise<PreparedInput> {
     const { name, field, kind, source } = input;
     const { maxBytes, maxSeconds } = limits[kind];
@@ -62,7 +67,8 @@ export function createDownloadInputs(deps: ActivityDeps) {
     await fetchOriginal(deps, { jobId: job.id, tenant: job.tenant, field, source, maxBytes, target: fetched, signal });
     const original = await withoutJunk(fetched, `${fetched}_without_junk`, signal);
     const staged = { input, original, target, media, maxSeconds, signal };
-    const { path, extension, mimeType, ...about } = await blamed(field, signal, () => prepare[kind](staged));
+    const leave = await places.enter(1, signal);
+    const { path, extension, mimeType, ...about } = await prepare[kind](staged).finally(leave);
     const key = keys.input(job.id, `${name}.${extension}`);
     const put = () => store.put(key, createReadStream(path), { contentType: mimeType, signal });
     const bytes = await whileStoreIsAway(put, signal);
@@ -73,29 +79,32 @@ export function createDownloadInputs(deps: ActivityDeps) {
     /** @throws ApplicationFailure `InvalidInput` with a sentence that names the field */
     async downloadInputs({ job }: { job: JobSpec }): Promise<{ inputs: PreparedInput[] }> {
       const signal = cancellationSignal();
-      return await withHeartbeats(() =>
-        withTempFolder(config, `${job.id}-inputs-${activityInfo().attempt}`, async (folder) => {
-          const inputs: PreparedInput[] = [];
-          for (const input of inputsOf(job)) inputs.push(await stage(input, job, folder, signal));
-          return { inputs };
-        }),
-      );
+      const stageAll = async (folder: string) => {
+        const inputs: PreparedInput[] = [];
+        for (const input of inputsOf(job)) {
+          inputs.push(await blamed(input.field, signal, () => stage(input, job, folder, signal)));
+        }
+        return { inputs };
+      };
+      const name = `${job.id}-inputs-${activityInfo().attempt}`;
+      return await withHeartbeats(() => blamed(undefined, signal, () => withTempFolder(config, name, stageAll)));
     },
   };
 }
 
 /** Whose fault it is that an input could not be prepared: of the file, for good, or of this machine, for now. */
-async function blamed<T>(field: string, signal: AbortSignal, work: () => Promise<T>): Promise<T> {
+async function blamed<T>(field: string | undefined, signal: AbortSignal, work: () => Promise<T>): Promise<T> {
   try {
     return await work();
   } catch (error) {
     signal.throwIfAborted();
     if (error instanceof ApplicationFailure) throw error;
-    if (error instanceof FileRefused) throw invalid(field, `it could not be decoded (${error.message})`);
+    if (error instanceof FileRefused && field !== undefined) {
+      throw invalid(field, `it could not be decoded (${error.message})`);
+    }
     const reason = error instanceof Error ? error.message : String(error);
-    log.warn("an input could not be prepared here", { field, error: reason });
-    if (error instanceof ToolTrouble)
-      throw forNow(field, `could not be prepared on this worker (${reason})`, NOT_PREPARED);
-    throw forNow(field, "could not be prepared on this worker", NOT_PREPARED);
+    const cause = error instanceof Error ? error.cause : undefined;
+    log.warn("an input could not be prepared here", { field, error: reason, cause: cause && String(cause) });
+    throw notHere(field, error);
   }
 }

@@ -7,6 +7,7 @@ import type { JobSpec } from "../jobs/job.ts";
 import type { ModelStep } from "../jobs/steps.ts";
 import type { ActivityDeps } from "./deps.ts";
 import { withHeartbeats } from "./heartbeats.ts";
+import { isLack } from "./inputs/failures.ts";
 import { runAnalyze } from "./models/analyze.ts";
 import { runCsm } from "./models/csm.ts";
 import { explain } from "./models/knownFailures.ts";
@@ -97,9 +98,10 @@ function toFailure(error: unknown, model: ModelStep["model"], signal: AbortSigna
   if (error instanceof ApplicationFailure) return error;
   // A full disk, a store that fails, a mistake of ours: whatever it is, the node has no part in it.
   const message = error instanceof Error ? error.message : String(error);
+  if (isLack(error)) log.warn("this worker lacks what it needs", { model, error: message });
   return ApplicationFailure.create({
-    message,
+    message: isLack(error) ? "a worker could not do its work" : message,
     type: failureTypes.workerFailed,
-    ...(error instanceof Error && { cause: error }),
+    ...(error instanceof Error && !isLack(error) && { cause: error }),
   });
 }

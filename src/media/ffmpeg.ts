@@ -1,8 +1,11 @@
 import { z } from "zod";
+import { prlimitPath } from "../processLimits.ts";
+import { CONFINED, MAX_PIXELS, MEDIA_LIMITS, PROBE_LIMITS } from "./confinement.ts";
 import { type Heard, Listener, RATE } from "./listener.ts";
 import { locatePrograms, type MediaPaths } from "./locate.ts";
-import { againAfterCrash, FileRefused, run, ToolTrouble } from "./program.ts";
+import { run } from "./program.ts";
 import { Progress } from "./progress.ts";
+import { againAfterCrash, FileRefused, ToolTrouble } from "./verdict.ts";
 
 export interface MediaTools {
   /**
@@ -45,6 +48,8 @@ export interface Mp3Options extends Limits {
 export interface SoundTrack {
   index: number;
   channels: number;
+  /** Hz; 0: unknown. */
+  sampleRate: number;
   /** Where each channel belongs is known. */
   hasLayout: boolean;
   /** ffprobe has a name for how it is encoded. */
@@ -72,15 +77,10 @@ export interface Probe {
 
 /** A busy machine is slow; a program that stands still for so long will not go on. */
 const STALL_MS = 120_000;
-/** Containers that carry their own sound. Playlists and the like lead to other files and are none. */
-const containers =
-  "aac,ac3,aiff,amr,ape,asf,au,avi,caf,dsf,dts,eac3,flac,flv,loas,matroska,webm,mov,mp3,mpc,mpc8,mpeg,mpegts,mxf,nut,ogg,oma,qcp,rm,tak,tta,voc,w64,wav,wv";
-/** No file may lead ffmpeg to another one, or to the network. */
-const CONFINED = ["-hide_banner", "-protocol_whitelist", "file,pipe", "-format_whitelist", containers];
-const QUIET = ["-nostdin", "-y", ...CONFINED, "-v", "error"];
+const QUIET = ["-nostdin", "-y", "-filter_threads", "1", ...CONFINED, ...MAX_PIXELS, "-v", "error"];
 /** Not the tags, which may be as long as the file. */
 const SHOWN =
-  "format=format_name,duration:stream=index,codec_type,codec_name,channels,channel_layout,width,height:stream_disposition=attached_pic,default";
+  "format=format_name,duration:stream=index,codec_type,codec_name,sample_rate,channels,channel_layout,width,height:stream_disposition=attached_pic,default";
 /**
  * The times of the recording: what begins late, or has a gap, begins late here as well, with silence before. Otherwise
  * transcripts and lips would be early.
@@ -93,6 +93,7 @@ const streamSchema = z.object({
   codec_type: z.string().optional(),
   codec_name: z.string().optional(),
   channels: z.number().optional(),
+  sample_rate: z.coerce.number().optional(),
   channel_layout: z.string().optional(),
   width: z.number().optional(),
   height: z.number().optional(),
@@ -116,12 +117,20 @@ export async function createMediaTools(
         "read every kind of file: install ffmpeg (apt-get install ffmpeg), or set FFMPEG_PATH and FFPROBE_PATH",
     );
   }
+  if (prlimitPath() === undefined) {
+    warn(
+      "prlimit (of util-linux) is not installed: what a file makes ffmpeg and the decoder of pictures take of memory and of " +
+        "the disk is not limited",
+    );
+  }
   return {
     async probe(file, signal) {
       const args = [...CONFINED, "-v", "error", "-of", "json", "-show_entries", SHOWN, file];
       let output: string;
       try {
-        output = await againAfterCrash(() => run(ffprobe.path, args, { signal, stallMs: STALL_MS }));
+        output = await againAfterCrash(() =>
+          run(ffprobe.path, args, { signal, stallMs: STALL_MS, limits: PROBE_LIMITS }),
+        );
       } catch (error) {
         if (!(error instanceof FileRefused)) throw error;
         if (!error.crashed || !ffprobe.isPackaged) return undefined;
@@ -156,7 +165,7 @@ export async function createMediaTools(
       const args = [...QUIET, "-i", file, ...only(track, maxSeconds), ...sound];
       return await againAfterCrash(async () => {
         const listener = new Listener();
-        await run(ffmpeg.path, args, { signal, stallMs: STALL_MS, onOutput: (chunk) => listener.take(chunk) });
+        await work(args, signal, (chunk) => listener.take(chunk));
         return listener.heard();
       });
     },
@@ -196,11 +205,15 @@ export async function createMediaTools(
     },
   };
 
+  async function work(args: readonly string[], signal: AbortSignal, onOutput: (chunk: Buffer) => boolean) {
+    await run(ffmpeg.path, args, { signal, stallMs: STALL_MS, limits: MEDIA_LIMITS, onOutput });
+  }
+
   /** Runs ffmpeg for as long as its reports go forward. @returns the last one */
   function follow(args: readonly string[], signal: AbortSignal) {
     return againAfterCrash(async () => {
       const reports = new Progress();
-      await run(ffmpeg.path, args, { signal, stallMs: STALL_MS, onOutput: (chunk) => reports.take(chunk) });
+      await work(args, signal, (chunk) => reports.take(chunk));
       return reports.latest();
     });
   }
@@ -211,6 +224,7 @@ function soundOf(stream: z.infer<typeof streamSchema>): SoundTrack {
   return {
     index,
     channels,
+    sampleRate: stream.sample_rate ?? 0,
     hasLayout: !/^unknown$|^\d+ channels/.test(layout),
     isKnown: codec !== "unknown" && codec !== "none",
     isDefault: stream.disposition.default === 1,

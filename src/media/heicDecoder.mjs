@@ -1,33 +1,35 @@
-// The process that decodes one HEIC: libheif, compiled to WebAssembly, blocks while it works and may want a lot of memory.
-// Plain JavaScript, because a process of its own does not inherit the loader of TypeScript.
-// Arguments: the file, the PNG that becomes of it, the pixels that it may have. What it says continues "this picture …".
+// Plain JavaScript, because libheif-js has no types.
 import { readFile, writeFile } from "node:fs/promises";
 import { setFlagsFromString } from "node:v8";
 import { crc32, deflateSync } from "node:zlib";
 import sharp from "sharp";
+import { ImageError } from "./imageError.ts";
 
-/** 1 GiB: a picture of 50 megapixels takes half of that. To be said before the decoder is loaded. */
-setFlagsFromString("--wasm-max-mem-pages=16384");
-const { default: libheif } = await import("libheif-js/wasm-bundle.js");
 /** A PNG begins with its signature and the chunk with its size; a colour profile comes next. */
 const PNG_START = 33;
 
-/** A complaint about the picture. */
-class Refusal extends Error {}
-
-async function decode(source, target, maxPixels) {
+/**
+ * Makes a PNG, upright and with its colour profile, of a picture in HEVC, which the decoders of `sharp` are built without.
+ * libheif, compiled to WebAssembly, blocks while it works.
+ * @param {string} source @param {string} target @param {number} maxPixels
+ * @throws ImageError
+ */
+export async function decodeHeic(source, target, maxPixels) {
+  // 1 GiB: a picture of 50 megapixels takes half of that. To be said before the decoder is loaded.
+  setFlagsFromString("--wasm-max-mem-pages=16384");
+  const { default: libheif } = await import("libheif-js/wasm-bundle.js");
   const decoder = new libheif.HeifDecoder();
   const file = await readFile(source);
   // All pictures of the file, the primary one among them; nothing is decoded yet.
   const images = decoder.decode(file);
   const image = images.find((each) => each.is_primary()) ?? images[0];
-  if (image === undefined) throw new Refusal("cannot be decoded (it is a damaged HEIC)");
+  if (image === undefined) throw new ImageError("cannot be decoded (it is a damaged HEIC)");
   // As they are seen: libheif turns the picture by itself.
   const [width, height] = [image.get_width(), image.get_height()];
-  if (width * height > maxPixels) throw new Refusal(`has more than ${Math.floor(maxPixels / 1_000_000)} megapixels`);
+  if (width * height > maxPixels) throw new ImageError(`has more than ${Math.floor(maxPixels / 1_000_000)} megapixels`);
   const data = new Uint8ClampedArray(width * height * 4);
   const decoded = await new Promise((resolve) => image.display({ data, width, height }, resolve));
-  if (!decoded) throw new Refusal("cannot be decoded (its HEVC is damaged, or of a rare kind)");
+  if (!decoded) throw new ImageError("cannot be decoded (its HEVC is damaged, or of a rare kind)");
   const raw = { width, height, channels: 4 };
   const png = await sharp(Buffer.from(data.buffer), { raw }).png({ compressionLevel: 1 }).toBuffer();
   await writeFile(target, withProfile(png, await profileOf(file)));
@@ -50,16 +52,4 @@ function withProfile(png, icc) {
   length.writeUInt32BE(body.length - 4);
   sum.writeUInt32BE(crc32(body));
   return Buffer.concat([png.subarray(0, PNG_START), length, body, sum, png.subarray(PNG_START)]);
-}
-
-// libheif-js tells the console what it thinks of a file.
-console.log = () => {};
-const [source, target, maxPixels] = process.argv.slice(2);
-try {
-  await decode(source, target, Number(maxPixels));
-} catch (error) {
-  const complaint = error instanceof Error ? error.message.split("\n")[0] : String(error);
-  process.stderr.write(`${error instanceof Refusal ? complaint : `cannot be decoded (${complaint})`}\n`);
-  // Where it has no room for its work (no memory is a RangeError), or cannot be loaded, that is not the picture's fault.
-  process.exitCode = error?.code === undefined && !(error instanceof RangeError) ? 1 : 255;
 }

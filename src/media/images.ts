@@ -2,8 +2,9 @@ import { rm, writeFile } from "node:fs/promises";
 import { fileTypeFromFile } from "file-type";
 import sharp, { type Metadata, type OutputInfo } from "sharp";
 import { isNearlyWhole } from "./damage.ts";
-import { decodeHeic } from "./heic.ts";
-import { FileRefused, ToolTrouble } from "./program.ts";
+import { decodeHeic } from "./heicDecoder.mjs";
+import { ImageError, NoImage } from "./imageError.ts";
+import { NO_MEMORY, ToolTrouble } from "./verdict.ts";
 
 /** A picture as it was prepared. */
 export interface PreparedImage {
@@ -25,22 +26,21 @@ export interface ImageOptions {
   maxRatio: number;
   /** Cut to even sides, as video encoders want them, and always JPEG. */
   forVideo: boolean;
-  signal: AbortSignal;
 }
 
-/** A picture that cannot be used; the message continues the sentence "this picture …". */
-export class ImageError extends Error {
-  override name = "ImageError";
-}
-
-/** Something else than a picture. */
-export class NoImage extends ImageError {
-  override name = "NoImage";
+/** What a picture takes, as its header tells. */
+export interface ImageHeader {
+  /** Pixels, upright. */
+  width: number;
+  height: number;
+  memoryBytes: number;
 }
 
 const JPEG_QUALITY = 95;
 /** No picture of the allowed pixels takes that long, on whatever machine. */
 const TIMEOUT_SECONDS = 300;
+/** What a process takes before it decodes anything. */
+const BASE_BYTES = 64 * 1024 * 1024;
 /** What the decoder may be. Others (SVG, PDF) are programs of their own and lead to other files. */
 const formats: readonly string[] = ["jpeg", "png", "webp", "gif", "heif", "tiff"];
 /** How their files begin; nothing else is shown to the decoder. Whether it is a picture, the decoder decides. */
@@ -58,26 +58,32 @@ const signatures: readonly (string | undefined)[] = [
   "image/tiff",
 ];
 /** The failures of a decoder that are not the picture's. */
-const OURS =
-  /\btimeout\b|out of memory|unable to (malloc|allocate)|no space left|too many open files|unable to create thread/i;
+const OURS = /\btimeout\b|no space left|too many open files|unable to create thread/i;
 
 /**
  * The first frame of a picture, upright, without metadata, scaled down (Lanczos) to fit a box. A JPEG stays one;
- * anything else becomes PNG, or JPEG on white for video.
+ * anything else becomes PNG, or JPEG on white for video. A stranger's picture is for a process of its own: `imageProcess.ts`.
+ * @param admit is told what the header says before anything is decoded, and waited for
  * @throws ImageError, and ToolTrouble where the picture may be good
  */
-export async function prepareImage(source: string, target: string, options: ImageOptions): Promise<PreparedImage> {
-  const { maxPixels, signal } = options;
+export async function prepareImage(
+  source: string,
+  target: string,
+  options: ImageOptions,
+  admit: (header: ImageHeader) => Promise<void> = async () => {},
+): Promise<PreparedImage> {
+  const { maxPixels } = options;
   const type = await fileTypeFromFile(source);
   if (!signatures.includes(type?.mime)) throw new NoImage("cannot be decoded (it is none)");
-  const { format, compression } = await inspect(source, maxPixels);
-  if (format !== "heif" || compression === "av1") return await prepare(source, target, options);
+  const metadata = await inspect(source, maxPixels);
+  await admit(headerOf(metadata));
+  if (metadata.format !== "heif" || metadata.compression === "av1") return await prepare(source, target, options);
   const decoded = `${target}.decoded`;
   try {
-    await decodeHeic(source, decoded, maxPixels, signal);
+    await decodeHeic(source, decoded, maxPixels).catch((error: unknown) => {
+      throw error instanceof ImageError ? error : failure(error, source);
+    });
     return await prepare(decoded, target, options);
-  } catch (error) {
-    throw error instanceof FileRefused ? new ImageError(error.message, { cause: error }) : error;
   } finally {
     await rm(decoded, { force: true });
   }
@@ -106,7 +112,7 @@ async function prepare(source: string, target: string, options: ImageOptions): P
   let made: { data: Buffer; info: OutputInfo };
   try {
     made = await encode("error").catch(async (error: unknown) => {
-      if (OURS.test(String(error)) || !(await isNearlyWhole(source, maxPixels))) throw error;
+      if (isOurs(error) || !(await isNearlyWhole(source, maxPixels))) throw error;
       return await encode("none");
     });
   } catch (error) {
@@ -115,6 +121,12 @@ async function prepare(source: string, target: string, options: ImageOptions): P
   const { data, info } = made;
   await writeFile(target, data);
   return { mimeType: jpeg ? "image/jpeg" : "image/png", width: info.width, height: info.height, bytes: data.length };
+}
+
+/** Measured: the decoders of HEIF (AVIF, HEIC) hold a picture some six times, the others three times at most. */
+function headerOf({ format, channels, depth, autoOrient: { width, height } }: Metadata): ImageHeader {
+  const bytes = width * height * channels * (depth === "uchar" ? 1 : 2);
+  return { width, height, memoryBytes: BASE_BYTES + bytes * (format === "heif" ? 6 : 3) };
 }
 
 /** What its header says. What is wrong with the rest turns up when it is decoded. */
@@ -143,8 +155,14 @@ function checkSize({ width, height }: { width: number; height: number }, { minSi
 
 function failure(error: unknown, source: string): Error {
   const reason = reasonOf(error, source);
-  if (OURS.test(reason)) return new ToolTrouble(`the picture could not be decoded now (${reason})`, { cause: error });
+  if (isOurs(error)) return new ToolTrouble(String(error), { cause: error });
   return new ImageError(`cannot be decoded (${reason})`, { cause: error });
+}
+
+/** What the system says, and a lack of memory, which may be told in any of several lines. */
+function isOurs(error: unknown): boolean {
+  if (error instanceof RangeError || (error instanceof Error && "errno" in error)) return true;
+  return OURS.test(String(error)) || NO_MEMORY.test(String(error));
 }
 
 /** The library answers in several lines, the first of which says it; the path is ours and says nothing. */
@@ -152,8 +170,7 @@ function reasonOf(error: unknown, source: string): string {
   return (error instanceof Error ? error.message : String(error)).split("\n")[0]?.replaceAll(source, "the file") ?? "";
 }
 
-/** The size of a prepared picture, in pixels. */
-export async function readImageSize(path: string): Promise<{ width: number; height: number }> {
-  const { width, height } = await sharp(path).metadata();
-  return { width, height };
+/** What the header of a picture says, whatever its kind. @throws ImageError, ToolTrouble */
+export async function readHeader(source: string, maxPixels: number): Promise<ImageHeader> {
+  return headerOf(await inspect(source, maxPixels));
 }

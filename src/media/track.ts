@@ -1,6 +1,6 @@
 import type { Limits, MediaTools, SoundTrack } from "./ffmpeg.ts";
 import type { Heard } from "./listener.ts";
-import { FileRefused } from "./program.ts";
+import { FileRefused } from "./verdict.ts";
 
 /** Each may have to be decoded to its end. */
 const MAX_TRACKS = 8;

@@ -3,11 +3,13 @@ import { chmod } from "node:fs/promises";
 import { basename } from "node:path";
 import ffmpegInstaller from "@ffmpeg-installer/ffmpeg";
 import ffprobeInstaller from "@ffprobe-installer/ffprobe";
+import { limited } from "../processLimits.ts";
 
 /** 16-bit mono sound at `SAMPLE_RATE`. */
 export type Pcm = Int16Array;
 export const SAMPLE_RATE = 16_000;
 const TIMEOUT_MS = 60_000;
+const LIMITS = { memoryBytes: 1024 * 1024 * 1024, cpuSeconds: 900, fileBytes: 2 * 1024 * 1024 * 1024 };
 /** The title of everything that is made here. */
 const SIMULATED = "c3-render simulator";
 
@@ -85,7 +87,9 @@ async function executable(configured: string | undefined, installed: string): Pr
 
 function run(program: string, args: string[], input?: Uint8Array, timeout = TIMEOUT_MS): Promise<Buffer> {
   return new Promise((resolve, reject) => {
-    const child = spawn(program, ["-hide_banner", ...args], { stdio: ["pipe", "pipe", "pipe"], timeout });
+    const command = limited(program, ["-hide_banner", ...args], LIMITS);
+    const ending = { timeout, killSignal: "SIGKILL" } as const;
+    const child = spawn(command.program, command.args, { stdio: ["pipe", "pipe", "pipe"], ...ending });
     const output: Buffer[] = [];
     let complaint = "";
     child.stdout.on("data", (chunk: Buffer) => void output.push(chunk));

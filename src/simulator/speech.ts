@@ -1,6 +1,7 @@
 import { type ChildProcess, fork } from "node:child_process";
 import { fileURLToPath } from "node:url";
 import { z } from "zod";
+import { limited } from "../processLimits.ts";
 import { type Pcm, pcmOf, SAMPLE_RATE } from "./media.ts";
 import { speakable } from "./speakable.ts";
 
@@ -17,6 +18,8 @@ export type Speech = ReturnType<typeof createSpeech>;
 export type FliteVoice = "slt" | "rms" | "awb";
 
 const KEPT = 200;
+/** A process speaks for as long as the simulator lives: what it may have of the processor is some days of speech. */
+const LIMITS = { memoryBytes: 512 * 1024 * 1024, cpuSeconds: 86_400, fileBytes: 0 };
 /** For one piece of at most 160 characters, which takes about a second. */
 const PIECE_MS = 30_000;
 /** What is heard of a text that has nothing to say. */
@@ -35,7 +38,15 @@ export function createSpeech(program = fileURLToPath(new URL("./fliteWorker.mjs"
   const spoken = new Map<string, Promise<Pcm>>();
 
   function start(): ChildProcess {
-    const started = fork(program, { execArgv: [], serialization: "advanced", stdio: "ignore" });
+    // Under limits: the program that sets them becomes this one, with its channel.
+    const node = limited(process.execPath, [], LIMITS);
+    const options = {
+      execPath: node.program,
+      execArgv: node.args,
+      serialization: "advanced",
+      stdio: "ignore",
+    } as const;
+    const started = fork(program, options);
     // Neither the process nor the channel keeps the simulator from ending.
     started.unref();
     started.channel?.unref();

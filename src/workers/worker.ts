@@ -47,7 +47,7 @@ async function startWith(
   providerTrouble.catch(() => {});
   const connection = await connectWorkers(config);
   const stopHearing = onTaskFailure(({ workflowType = "unknown" }) => metrics.workflowTaskFailed(workflowType));
-  const workers = await startWorkers({ config, connection, activities, workflowBundle });
+  const workers = await startWorkers({ config, connection, activities, workflowBundle, metrics });
   await startReconciler(client, config);
   await ensureSchedules(client);
   return {

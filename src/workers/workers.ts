@@ -10,8 +10,10 @@ import {
 } from "@temporalio/worker";
 import type { createActivities } from "../activities/index.ts";
 import type { Config } from "../config.ts";
+import type { Metrics } from "../metrics.ts";
 import { connectionOptions, dataConverter, failureConverterPath, taskQueues } from "../temporal.ts";
 import { boundedFailures } from "./boundedFailures.ts";
+import { runInputsWorker } from "./inputsWorker.ts";
 import { runSinks } from "./taskFailures.ts";
 
 export interface WorkersOptions {
@@ -19,6 +21,7 @@ export interface WorkersOptions {
   connection: NativeConnection;
   activities: ReturnType<typeof createActivities>;
   workflowBundle: WorkflowBundle;
+  metrics: Metrics;
 }
 
 /** The workflows as one script: its text, or where it lies. */
@@ -49,7 +52,7 @@ const SHUTDOWN_FORCE = "20s";
  * watches and one that runs; a paid GPU must never wait for a slot.
  */
 export async function startWorkers(options: WorkersOptions): Promise<RunningWorkers> {
-  const { config, connection, activities, workflowBundle } = options;
+  const { config, connection, activities, workflowBundle, metrics } = options;
   const instances = Object.values(config.gpu.pools).reduce((sum, pool) => sum + pool.max, 0);
   const common: Omit<WorkerOptions, "taskQueue"> = {
     // The SDK takes it, and does not declare it.
@@ -75,7 +78,6 @@ export async function startWorkers(options: WorkersOptions): Promise<RunningWork
       maxConcurrentLocalActivityExecutions: MAIN_SLOTS,
     }),
     Worker.create({ ...common, taskQueue: taskQueues.gpu, maxConcurrentActivityTaskExecutions: 4 * instances + 16 }),
-    Worker.create({ ...common, taskQueue: taskQueues.inputs, maxConcurrentActivityTaskExecutions: INPUT_SLOTS }),
     Worker.create({
       ...common,
       taskQueue: taskQueues.webhooks,
@@ -83,11 +85,20 @@ export async function startWorkers(options: WorkersOptions): Promise<RunningWork
       maxConcurrentActivityTaskExecutions: WEBHOOK_SLOTS,
     }),
   ]);
-  const running = workers.map((worker) => worker.run());
+  const stopped = new AbortController();
+  const inputs = runInputsWorker({
+    outputDir: config.outputDir,
+    create: () =>
+      Worker.create({ ...common, taskQueue: taskQueues.inputs, maxConcurrentActivityTaskExecutions: INPUT_SLOTS }),
+    metrics,
+    signal: stopped.signal,
+  });
+  const running = [...workers.map((worker) => worker.run()), inputs];
   const finished = Promise.all(running).then(() => undefined);
   return {
     finished,
     async stop() {
+      stopped.abort();
       for (const worker of workers) if (worker.getState() === "RUNNING") worker.shutdown();
       await Promise.allSettled(running);
     },

@@ -8,9 +8,12 @@ import { delimiter, join } from "node:path";
 import { promisify } from "node:util";
 import ffmpegInstaller from "@ffmpeg-installer/ffmpeg";
 import ffprobeInstaller from "@ffprobe-installer/ffprobe";
+import { MEDIA_LIMITS } from "../../src/media/confinement.ts";
 import { createMediaTools, type MediaTools, type Mp3Options } from "../../src/media/ffmpeg.ts";
-import { FileRefused, run, ToolTrouble } from "../../src/media/program.ts";
+import { run } from "../../src/media/program.ts";
 import { Progress } from "../../src/media/progress.ts";
+import { FileRefused, ToolTrouble } from "../../src/media/verdict.ts";
+import { prlimitPath } from "../../src/processLimits.ts";
 import { createMedia, SAMPLE_RATE, wavOf } from "../../src/simulator/media.ts";
 import { eventually } from "../support/eventually.ts";
 import { ffmpeg, h264, makeFolder, testPicture, testSound } from "./support.ts";
@@ -26,7 +29,7 @@ if (onPath("ffmpeg") && onPath("ffprobe")) {
   environments["of the PATH"] = { PATH: process.env.PATH };
 }
 
-const noTrack = { index: 0, channels: 1, hasLayout: true, isKnown: true, isDefault: true };
+const noTrack = { index: 0, channels: 1, sampleRate: 16_000, hasLayout: true, isKnown: true, isDefault: true };
 const tone = (seconds: number) =>
   new Int16Array(SAMPLE_RATE * seconds).map((_, index) => 8000 * Math.sin((index * 2 * Math.PI * 440) / SAMPLE_RATE));
 
@@ -57,7 +60,9 @@ for (const [whose, env] of Object.entries(environments)) {
       it("tells sound and its length", async () => {
         const wav = await probe("mono.wav");
         assert.deepEqual([wav?.format, wav?.hasVideo, wav?.durationSeconds], ["wav", false, 1.5]);
-        assert.deepEqual(wav?.sounds, [{ index: 0, channels: 1, hasLayout: false, isKnown: true, isDefault: false }]);
+        assert.deepEqual(wav?.sounds, [
+          { index: 0, channels: 1, sampleRate: SAMPLE_RATE, hasLayout: false, isKnown: true, isDefault: false },
+        ]);
         const mp3 = await probe("sound.mp3");
         assert.deepEqual([mp3?.format, mp3?.hasSound, mp3?.hasVideo], ["mp3", true, false]);
         assert.ok(Math.abs(mp3!.durationSeconds! - 1.5) < 0.1);
@@ -370,6 +375,8 @@ describe("media tools that misbehave", () => {
     return await createMediaTools({ ffmpegPath: program, ffprobePath: program }, {});
   }
 
+  /** Where the kernel keeps the limit, a file that comes to it twice is the reason. */
+  const ofMemory = prlimitPath() === undefined ? ToolTrouble : FileRefused;
   const endings: [string, string, typeof FileRefused | typeof ToolTrouble][] = [
     ["exits with 1", "exit 1", FileRefused],
     ["exits as a newer ffmpeg does over bad data", "exit 183", FileRefused],
@@ -381,8 +388,10 @@ describe("media tools that misbehave", () => {
     ["was told to end, and ends by itself", "exit 255", ToolTrouble],
     ["was killed within a wrapper", "sh -c 'kill -KILL $$'; exit $?", ToolTrouble],
     ["is a wrapper of what is missing", "/no/such/ffmpeg", ToolTrouble],
-    ["has no memory", "echo 'in.mp3: Cannot allocate memory' >&2; exit 1", ToolTrouble],
-    ["has no memory, in a newer one", "exit 244", ToolTrouble],
+    ["has no memory twice", "echo 'in.mp3: Cannot allocate memory' >&2; exit 1", ofMemory],
+    ["has no memory twice, in a newer one", "exit 244", ofMemory],
+    ["has no memory twice, and crashes over that", "echo 'std::bad_alloc' >&2; kill -ABRT $$", ofMemory],
+    ["writes more than it may", "ulimit -f 0; echo much > '$0.out'; kill -XFSZ $$", FileRefused],
     ["has no room", "echo 'av_interleaved_write_frame(): No space left on device' >&2; exit 1", ToolTrouble],
     ["may not write", "echo 'out.mp3: Permission denied' >&2; exit 1", ToolTrouble],
     ["lacks a library", "echo 'error while loading shared libraries: libx.so' >&2; exit 127", ToolTrouble],
@@ -427,7 +436,7 @@ describe("media tools that misbehave", () => {
   });
 
   it("are ended when they stand still, and only then", async () => {
-    const options = { signal, stallMs: 400 };
+    const options = { signal, stallMs: 400, limits: MEDIA_LIMITS };
     const program = await scriptOf("while true; do sleep 1; done");
     await assert.rejects(
       run(program, [], options),

@@ -3,6 +3,7 @@ import { fileURLToPath } from "node:url";
 import type { Client } from "@temporalio/client";
 import { bundleWorkflowCode, NativeConnection } from "@temporalio/worker";
 import { loadConfig } from "../../src/config.ts";
+import { createMetrics } from "../../src/metrics.ts";
 import { taskQueues } from "../../src/temporal.ts";
 import { type RunningWorkers, startWorkers, type WorkersOptions } from "../../src/workers/workers.ts";
 import { connectTestClient } from "../api/support.ts";
@@ -30,7 +31,7 @@ describe("the workers of a process", () => {
     const workflowBundle = await bundleWorkflowCode({ workflowsPath, logger: quiet });
     // A worker of a queue without workflows needs an activity.
     const activities = { nothing: async () => {} } as unknown as WorkersOptions["activities"];
-    workers = await startWorkers({ config, connection, activities, workflowBundle });
+    workers = await startWorkers({ config, connection, activities, workflowBundle, metrics: createMetrics() });
   });
   after(async () => {
     await workers?.stop();

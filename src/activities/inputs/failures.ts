@@ -2,8 +2,15 @@ import { open } from "node:fs/promises";
 import { ApplicationFailure } from "@temporalio/activity";
 import { fileTypeFromFile } from "file-type";
 import { failureTypes } from "../../jobs/failureTypes.ts";
+import { MachineLacks, ToolTrouble } from "../../media/verdict.ts";
 
 const SNIFFED_BYTES = 512;
+/** What a machine lacks: room, rights, files, memory. */
+const LACKS = ["ENOSPC", "EDQUOT", "EROFS", "EACCES", "EPERM", "EIO", "EMFILE", "ENFILE", "ENOMEM"];
+/** Until then, a worker that cannot write has stopped taking inputs. */
+const ELSEWHERE_AFTER_MS = 15_000;
+/** What a failure of this machine is called. */
+const NOT_PREPARED = "InputNotPrepared";
 
 /** The caller's doing: trying again cannot help. The message names the field. */
 export function invalid(field: string, message: string): ApplicationFailure {
@@ -17,6 +24,21 @@ export function forNow(field: string, message: string, type: string, waitMs?: nu
     type,
     ...(waitMs !== undefined && { nextRetryDelay: waitMs }),
   });
+}
+
+/** Of this machine: another may do better. What this one lacks is not for the caller. */
+export function notHere(field: string | undefined, error: unknown): ApplicationFailure {
+  const lack = isLack(error);
+  const reason = error instanceof ToolTrouble && !lack ? ` (${error.message})` : "";
+  const message = `could not be prepared on this worker${reason}`;
+  return forNow(field ?? "the inputs", message, NOT_PREPARED, lack ? ELSEWHERE_AFTER_MS : undefined);
+}
+
+/** Whether this machine lacks something: its disk is full, say. */
+export function isLack(error: unknown): boolean {
+  if (error instanceof MachineLacks) return true;
+  if (!(error instanceof Error)) return false;
+  return ("code" in error && LACKS.includes(String(error.code))) || isLack(error.cause);
 }
 
 /** About a file that is no sound or video that can be read. */

@@ -8,7 +8,7 @@ import type { Source } from "../../jobs/lipsync.ts";
 import { withoutQuery } from "../../log.ts";
 import { retryAfterMs } from "../../retryAfter.ts";
 import type { ActivityDeps } from "../deps.ts";
-import { forNow, invalid } from "./failures.ts";
+import { forNow, invalid, isLack } from "./failures.ts";
 
 const MAX_REDIRECTS = 10;
 /** What a server says that may say something else the next time. */
@@ -27,7 +27,10 @@ interface Wanted {
   signal: AbortSignal;
 }
 
-/** Brings an input here, as it is. @throws ApplicationFailure with a sentence that names the field */
+/**
+ * Brings an input here, as it is.
+ * @throws ApplicationFailure with a sentence that names the field; the system's error where this machine lacks something
+ */
 export async function fetchOriginal(
   { config, safeFetch }: Pick<ActivityDeps, "config" | "safeFetch">,
   wanted: Wanted,
@@ -52,7 +55,7 @@ export async function fetchOriginal(
     await pipeline(download.body, createWriteStream(target), { signal });
   } catch (error) {
     signal.throwIfAborted();
-    if (error instanceof ApplicationFailure) throw error;
+    if (error instanceof ApplicationFailure || isLack(error)) throw error;
     if (error instanceof UnsafeUrl || error instanceof TooLarge) throw invalid(field, error.message);
     throw forNow(field, `could not be downloaded (${reasonOf(error)})`, FAILED);
   }

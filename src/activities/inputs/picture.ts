@@ -1,16 +1,18 @@
 import { rename } from "node:fs/promises";
 import type { InputKind } from "../../jobs/inputs.ts";
-import { ImageError, type ImageOptions, NoImage, prepareImage } from "../../media/images.ts";
+import { ImageError, NoImage } from "../../media/imageError.ts";
+import { prepareImageApart } from "../../media/imageProcess.ts";
+import type { ImageOptions } from "../../media/images.ts";
 import { invalid, kindOf } from "./failures.ts";
 import type { Prepared, Staged } from "./staged.ts";
 
-const MAX_PIXELS = 50_000_000;
+export const MAX_PIXELS = 50_000_000;
 /** Fewer pixels show no face that a model finds. */
 export const MIN_FACE_SIDE = 64;
 /** A strip of what a portrait is rendered as at most, 1280 pixels wide. */
 export const MAX_FACE_RATIO = 20;
 
-type Size = Omit<ImageOptions, "maxPixels" | "signal">;
+type Size = Omit<ImageOptions, "maxPixels">;
 const face = { minSide: MIN_FACE_SIDE, maxRatio: MAX_FACE_RATIO };
 const sizes: Partial<Record<InputKind, Size>> & { picture: Size } = {
   /** What the portrait graph renders at most. */
@@ -25,7 +27,7 @@ export async function preparePicture({ input, original, target, signal }: Staged
   const { field, kind } = input;
   try {
     const size = sizes[kind] ?? sizes.picture;
-    const { mimeType } = await prepareImage(original, target, { ...size, maxPixels: MAX_PIXELS, signal });
+    const { mimeType } = await prepareImageApart(original, target, { ...size, maxPixels: MAX_PIXELS }, signal);
     const extension = mimeType === "image/jpeg" ? "jpg" : "png";
     const path = `${target}.${extension}`;
     await rename(target, path);

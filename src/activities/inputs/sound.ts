@@ -1,3 +1,4 @@
+import { absurdityOf } from "../../media/confinement.ts";
 import { chooseTrack } from "../../media/track.ts";
 import { bestPart, type VoicePart } from "../../media/voice.ts";
 import { complaintOf, invalid } from "./failures.ts";
@@ -18,9 +19,11 @@ export async function prepareSound(staged: Staged): Promise<Prepared> {
   const probe = await media.probe(original, signal);
   if (probe === undefined) throw invalid(field, await complaintOf(original, "audio"));
   if (probe.sounds.length === 0) throw invalid(field, "there is no sound in it");
+  const tracks = probe.sounds.filter((track) => absurdityOf(track) === undefined);
+  if (tracks.length === 0) throw invalid(field, probe.sounds.flatMap((track) => absurdityOf(track) ?? [])[0] ?? "");
   // A second more tells what is too long from what just fits.
   const limits = { maxSeconds: maxSeconds + 1, signal };
-  const { track, heard } = await chooseTrack(media, original, probe.sounds, limits);
+  const { track, heard } = await chooseTrack(media, original, tracks, limits);
   if (heard.seconds === 0) throw invalid(field, "there is no sound in it");
   if (heard.seconds > maxSeconds) throw invalid(field, `it is longer than ${maxSeconds} s`);
   const path = `${target}.mp3`;

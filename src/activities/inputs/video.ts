@@ -1,4 +1,5 @@
 import { fileTypeFromFile } from "file-type";
+import { MAX_FILM_PIXELS } from "../../media/confinement.ts";
 import { complaintOf, invalid } from "./failures.ts";
 import { MAX_FACE_RATIO, MIN_FACE_SIDE } from "./picture.ts";
 import type { Prepared, Staged } from "./staged.ts";
@@ -14,6 +15,9 @@ export async function checkVideo({ input, original, signal, media, maxSeconds }:
   if (shorter < MIN_FACE_SIDE || longer > MAX_FACE_RATIO * shorter) {
     const needed = `${MIN_FACE_SIDE} at least on its shorter side, and one side ${MAX_FACE_RATIO} times the other at most`;
     throw invalid(field, `its pictures are too small or too narrow: ${track.width}×${track.height} pixels, ${needed}`);
+  }
+  if (track.width * track.height > MAX_FILM_PIXELS) {
+    throw invalid(field, `its pictures are too large: ${track.width}×${track.height} pixels, 4096×4096 at most`);
   }
   const seconds = await media.watch(original, track, { maxSeconds: maxSeconds + 1, signal });
   if ((seconds ?? probe.durationSeconds ?? 0) > maxSeconds) throw invalid(field, `it is longer than ${maxSeconds} s`);

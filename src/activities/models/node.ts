@@ -2,10 +2,13 @@ import { createWriteStream, openAsBlob } from "node:fs";
 import { join } from "node:path";
 import { pipeline } from "node:stream/promises";
 import { setTimeout as delay } from "node:timers/promises";
+import { ApplicationFailure } from "@temporalio/activity";
 import { keyRefused, ModelFailure } from "../../clients/modelCall.ts";
 import { nodeFetch } from "../../clients/nodeFetch.ts";
+import { failureTypes } from "../../jobs/failureTypes.ts";
 import type { InputName } from "../../jobs/inputs.ts";
 import { timeLimit } from "../../timeLimit.ts";
+import { isLack } from "../inputs/failures.ts";
 import { whileStoreIsAway } from "../patience.ts";
 import type { ModelRun } from "../runModel.ts";
 import { withTempFolder } from "../tempFolder.ts";
@@ -16,6 +19,7 @@ import { inputFileName } from "../tempNames.ts";
 /** A node may answer before its apps do. */
 export const APP_START_MS = 120_000;
 const APP_CHECK_MS = 1000;
+const NO_ROOM = "a worker could not write its files";
 const APP_CHECK_TIMEOUT_MS = 5000;
 
 /** Waits until a GET of `url` succeeds. */
@@ -60,7 +64,12 @@ export async function withInputFiles<T>(
       const path = join(folder, `${inputFileName(job, name)}${extension}`);
       await whileStoreIsAway(async () => {
         const { body } = await deps.store.get(key, { signal });
-        await pipeline(body, createWriteStream(path), { signal });
+        await pipeline(body, createWriteStream(path), { signal }).catch((error: unknown) => {
+          // A GPU is not to wait for room on this worker's disk: another worker has some.
+          throw isLack(error)
+            ? ApplicationFailure.create({ message: NO_ROOM, type: failureTypes.workerFailed })
+            : error;
+        });
       }, signal);
       const blob = await openAsBlob(path, { type: mimeType });
       files[name] = { path, file: new File([blob], `${name}${extension}`, { type: mimeType }) };

@@ -4,9 +4,10 @@ import { runPrompt } from "../../clients/comfyuiPrompt.ts";
 import { ModelFailure } from "../../clients/modelCall.ts";
 import type { PortraitConfig } from "../../config.ts";
 import { failureTypes } from "../../jobs/failureTypes.ts";
-import { readImageSize } from "../../media/images.ts";
+import { readImageSizeApart } from "../../media/imageProcess.ts";
 import { isWholeMp4 } from "../../media/mp4.ts";
 import { keys } from "../../storage/keys.ts";
+import { MAX_PIXELS } from "../inputs/picture.ts";
 import { comfyUrlOf } from "../nodeUrls.ts";
 import type { ModelRun } from "../runModel.ts";
 import type { RunResult } from "../types.ts";
@@ -45,7 +46,7 @@ export async function runPortrait(run: ModelRun): Promise<RunResult> {
     const values: PortraitValues = {
       image: await upload(image),
       audio: await upload(audio),
-      ...(await readImageSize(image.path)),
+      ...(await readImageSizeApart(image.path, MAX_PIXELS, signal)),
       duration: seconds === undefined ? UNKNOWN_SECONDS : Math.ceil(seconds) + MARGIN_SECONDS,
       // The same for every attempt; the node takes 31 bits.
       seed: Number.parseInt(promptId.slice(0, 8), 16) & 0x7fffffff,
