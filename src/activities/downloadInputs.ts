@@ -2,6 +2,7 @@ import { createReadStream } from "node:fs";
 import { availableParallelism } from "node:os";
 import { join } from "node:path";
 import { ApplicationFailure, activityInfo, cancellationSignal, log } from "@temporalio/activity";
+import { createFairLimit } from "../clients/fairLimit.ts";
 import { type InputKind, inputsOf, type WantedInput } from "../jobs/inputs.ts";
 import type { JobSpec } from "../jobs/job.ts";
 import { Gate } from "../media/gate.ts";
@@ -10,9 +11,10 @@ import { FileRefused } from "../media/verdict.ts";
 import { keys } from "../storage/keys.ts";
 import type { ActivityDeps } from "./deps.ts";
 import { withHeartbeats } from "./heartbeats.ts";
-import { invalid, notHere } from "./inputs/failures.ts";
+import { forGood, invalid, notHere } from "./inputs/failures.ts";
 import { fetchOriginal } from "./inputs/fetchOriginal.ts";
 import { preparePicture } from "./inputs/picture.ts";
+import { createPostponements } from "./inputs/postponements.ts";
 import { prepareSound } from "./inputs/sound.ts";
 import type { Prepared, Staged } from "./inputs/staged.ts";
 import { checkVideo } from "./inputs/video.ts";
@@ -28,6 +30,19 @@ const MAX_LIPSYNC_SECONDS = 300;
 /** Of a process: while others are downloaded, so many are decoded. */
 const PREPARED_AT_ONCE = Math.max(4, availableParallelism());
 
+/** Jobs of a process whose inputs are downloaded and prepared at one time. */
+const AT_ONCE = 16;
+/** Of those, of one tenant, and from one host: there are always places for others. */
+const AT_ONCE_PER_KEY = 12;
+/** Jobs of one tenant that may stand in line for these places; Temporal keeps the others until later. */
+const IN_LINE_PER_TENANT = 32;
+const TRIES = 5;
+
+/** How often inputs were tried, which outlives an attempt. */
+interface Tries {
+  tries: number;
+}
+
 const prepare: Record<InputKind, (staged: Staged) => Promise<Prepared>> = {
   voice: prepareSound,
   sound: prepareSound,
@@ -38,6 +53,11 @@ const prepare: Record<InputKind, (staged: Staged) => Promise<Prepared>> = {
   face: preparePicture,
   video: checkVideo,
 };
+
+export interface DownloadRequest {
+  job: JobSpec;
+  mayPostpone?: boolean;
+}
 
 /** Downloads, checks and prepares what a job was given by reference, before a GPU is paid for. */
 export function createDownloadInputs(deps: ActivityDeps) {
@@ -57,7 +77,9 @@ export function createDownloadInputs(deps: ActivityDeps) {
     video: { maxBytes: maxVideoBytes, maxSeconds: lipSeconds },
   };
 
-  const places = new Gate(PREPARED_AT_ONCE);
+  const decoders = new Gate(PREPARED_AT_ONCE);
+  const places = createFairLimit({ total: AT_ONCE, perKey: AT_ONCE_PER_KEY });
+  const postponements = createPostponements();
 
   async function stage(input: WantedInput, job: JobSpec, folder: string, signal: AbortSignal): Promise<PreparedInput> {
     const { name, field, kind, source } = input;
@@ -67,7 +89,7 @@ export function createDownloadInputs(deps: ActivityDeps) {
     await fetchOriginal(deps, { jobId: job.id, tenant: job.tenant, field, source, maxBytes, target: fetched, signal });
     const original = await withoutJunk(fetched, `${fetched}_without_junk`, signal);
     const staged = { input, original, target, media, maxSeconds, signal };
-    const leave = await places.enter(1, signal);
+    const leave = await decoders.enter(1, signal);
     const { path, extension, mimeType, ...about } = await prepare[kind](staged).finally(leave);
     const key = keys.input(job.id, `${name}.${extension}`);
     const put = () => store.put(key, createReadStream(path), { contentType: mimeType, signal });
@@ -75,10 +97,27 @@ export function createDownloadInputs(deps: ActivityDeps) {
     return { name, key, mimeType, bytes, ...about };
   }
 
+  /** Whom the work is for, and the servers that it is asked of; those of the operator are not spared. */
+  function keysOf(job: JobSpec): [string, ...string[]] {
+    const hosts = inputsOf(job).flatMap(({ source }) => {
+      if (!("url" in source)) return [];
+      const { host, origin } = new URL(source.url);
+      return config.trustedOrigins.includes(origin) ? [] : [`host ${host}`];
+    });
+    return [`tenant ${job.tenant}`, ...hosts];
+  }
+
   return {
-    /** @throws ApplicationFailure `InvalidInput` with a sentence that names the field */
-    async downloadInputs({ job }: { job: JobSpec }): Promise<{ inputs: PreparedInput[] }> {
+    /**
+     * @param mayPostpone whether the workflow lets the activity be tried as often as it likes, so that it may make way for
+     *   jobs of other tenants, and counts its tries itself
+     * @throws ApplicationFailure `InvalidInput` with a sentence that names the field
+     */
+    async downloadInputs({ job, mayPostpone = false }: DownloadRequest): Promise<{ inputs: PreparedInput[] }> {
       const signal = cancellationSignal();
+      const keys = keysOf(job);
+      if (mayPostpone && places.count(keys[0]) >= IN_LINE_PER_TENANT) throw postponements.next(job.tenant);
+      const { tries } = { tries: 0, ...(activityInfo().heartbeatDetails as Partial<Tries> | undefined) };
       const stageAll = async (folder: string) => {
         const inputs: PreparedInput[] = [];
         for (const input of inputsOf(job)) {
@@ -87,7 +126,18 @@ export function createDownloadInputs(deps: ActivityDeps) {
         return { inputs };
       };
       const name = `${job.id}-inputs-${activityInfo().attempt}`;
-      return await withHeartbeats(() => blamed(undefined, signal, () => withTempFolder(config, name, stageAll)));
+      return await withHeartbeats<{ inputs: PreparedInput[] }, Tries>(async (report) => {
+        report({ tries });
+        const work = async () => {
+          report({ tries: tries + 1 });
+          return await blamed(undefined, signal, () => withTempFolder(config, name, stageAll));
+        };
+        try {
+          return await places.run(keys, work, signal);
+        } catch (error) {
+          throw mayPostpone && tries + 1 >= TRIES ? forGood(error) : error;
+        }
+      });
     },
   };
 }

@@ -36,7 +36,8 @@ export interface RunningWorkers {
 
 /** Quick activities of the main queue: signals, uploads. Many of them only wait for an answer. */
 const MAIN_SLOTS = 500;
-const INPUT_SLOTS = 16;
+/** Most only stand in line: what is at work at one time is decided there, fairly. */
+const INPUT_SLOTS = 128;
 /** Calls of receivers, each of which may take the whole time limit. */
 const WEBHOOK_SLOTS = 1000;
 /**

@@ -40,6 +40,9 @@ export interface RenderJobInput {
   settings: JobSettings;
 }
 
+/** Of a key of Temporal's task queue fairness, in bytes. */
+const MAX_FAIRNESS_KEY = 64;
+
 const { startWebhook, requestCancellation } = proxyLocalActivities<Activities>({ startToCloseTimeout: "5s" });
 const { keepRecord } = proxyLocalActivities<Activities>({
   startToCloseTimeout: "10s",
@@ -127,10 +130,12 @@ async function prepareInputs(job: JobSpec, record: JobRecord): Promise<PreparedI
     scheduleToCloseTimeout: timerMs(job.completeBy, Date.now()),
     heartbeatTimeout: "15s",
     cancellationType: "WAIT_CANCELLATION_COMPLETED",
-    retry: { maximumAttempts: 5 },
+    // The activity counts its tries, and is put off where others come first.
+    retry: { maximumInterval: "30s" },
+    priority: { fairnessKey: encodeURIComponent(job.tenant).slice(0, MAX_FAIRNESS_KEY) },
     summary: "download, check and prepare the inputs",
   });
-  return (await downloadInputs({ job })).inputs;
+  return (await downloadInputs({ job, mayPostpone: true })).inputs;
 }
 
 function overdue({ view }: JobRecord): JobEnding {

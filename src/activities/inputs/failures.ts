@@ -34,6 +34,13 @@ export function notHere(field: string | undefined, error: unknown): ApplicationF
   return forNow(field ?? "the inputs", message, NOT_PREPARED, lack ? ELSEWHERE_AFTER_MS : undefined);
 }
 
+/** The same failure, after which nothing is tried again. */
+export function forGood(error: unknown): unknown {
+  if (!(error instanceof ApplicationFailure)) return error;
+  const { message, type, details, cause } = error;
+  return new ApplicationFailure(message, type, true, details, cause);
+}
+
 /** Whether this machine lacks something: its disk is full, say. */
 export function isLack(error: unknown): boolean {
   if (error instanceof MachineLacks) return true;
