@@ -103,6 +103,7 @@ export interface WorkerProcesses {
   stall(place: number, seconds: number): Promise<void>;
   /** Those that ended though nobody had told them to, with their last words; another one was started. */
   failures: string[];
+  pids(): number[];
   stop(): Promise<void>;
 }
 
@@ -151,6 +152,7 @@ export async function startWorkerProcesses(config: Config, count: number, folder
   await Promise.all(Array.from({ length: count }, start));
   return {
     failures,
+    pids: () => children.flatMap(({ pid }) => pid ?? []),
     async replace(place) {
       const [child] = children.splice(Math.floor(place * children.length), 1);
       if (child === undefined) return;

@@ -1,13 +1,14 @@
 import { inspect } from "node:util";
 import { api } from "./api.ts";
 import { chaos } from "./chaos.ts";
+import { hostile } from "./hostile.ts";
 import { memory } from "./memory.ts";
 import { overhead } from "./overhead.ts";
 import { scheduling } from "./scheduling.ts";
 import { BenchError } from "./submit.ts";
 import { webhooks } from "./webhooks.ts";
 
-const benchmarks: Record<string, () => Promise<void>> = { api, chaos, memory, overhead, scheduling, webhooks };
+const benchmarks: Record<string, () => Promise<void>> = { api, chaos, hostile, memory, overhead, scheduling, webhooks };
 
 const [name = ""] = process.argv.slice(2);
 const run = benchmarks[name];

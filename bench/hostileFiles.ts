@@ -1,0 +1,112 @@
+import { once } from "node:events";
+import { createServer, type ServerResponse } from "node:http";
+import type { AddressInfo } from "node:net";
+import { crc32, deflateSync, gzipSync } from "node:zlib";
+import sharp from "sharp";
+
+type Serve = (response: ServerResponse) => void | Promise<void>;
+
+const BOMB_SIDE = 60_000;
+const AVIF_SIDE = 12_000;
+
+/** Files that take a worker's memory, time, places or disk, and servers that keep it waiting. */
+export async function startHostileFiles() {
+  const avif = await sharp({ create: { width: AVIF_SIDE, height: AVIF_SIDE, channels: 3, background: "red" } })
+    .avif({ effort: 0 })
+    .toBuffer();
+  const file =
+    (body: Buffer): Serve =>
+    (response) =>
+      void response.end(body);
+  const sounds: Record<string, Serve> = {
+    "rate-1.wav": file(wav(1, 1)),
+    "rate-1e9.wav": file(wav(1_000_000_000, 1)),
+    "channels.wav": file(wav(16_000, 65_535)),
+    "noise.mp3": file(Buffer.from(Array.from({ length: 50_000 }, (_, index) => (index * 7919) % 256))),
+    "silent.wav": () => {},
+    "trickle.wav": (response) => trickle(response),
+    "endless.wav": (response) => endless(response, wav(16_000, 1)),
+    "bomb.wav": (response) => {
+      response.writeHead(200, { "Content-Encoding": "gzip" }).end(gzipSync(Buffer.alloc(300 * 1024 * 1024)));
+    },
+    "loop.wav": (response) => void response.writeHead(302, { location: "/loop.wav" }).end(),
+  };
+  const pictures: Record<string, Serve> = {
+    "bomb.png": file(png(BOMB_SIDE)),
+    "bomb.avif": file(avif),
+    "half.png": file(png(BOMB_SIDE).subarray(0, 60)),
+    "silent.png": () => {},
+  };
+  const all: Record<string, Serve> = { ...sounds, ...pictures };
+  const server = createServer((request, response) => {
+    request.resume();
+    response.on("error", () => {});
+    const serve = all[request.url?.slice(1).split("?")[0] ?? ""];
+    if (serve === undefined) response.writeHead(404).end();
+    else void serve(response);
+  });
+  server.listen(0, "127.0.0.1");
+  await once(server, "listening");
+  const origin = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
+  return {
+    origin,
+    sounds: Object.keys(sounds).map((name) => `${origin}/${name}`),
+    pictures: Object.keys(pictures).map((name) => `${origin}/${name}`),
+    close() {
+      server.closeAllConnections();
+      server.close();
+    },
+  };
+}
+
+function trickle(response: ServerResponse): void {
+  response.write(wav(16_000, 1).subarray(0, 44));
+  const timer = setInterval(() => response.write("x"), 500);
+  response.on("close", () => clearInterval(timer));
+}
+
+async function endless(response: ServerResponse, head: Buffer): Promise<void> {
+  response.write(head);
+  const piece = Buffer.alloc(65_536);
+  while (!response.destroyed) {
+    if (!response.write(piece)) await Promise.race([once(response, "drain"), once(response, "close")]);
+  }
+}
+
+/** Three kilobytes of 16-bit sound, whatever its header says of it. */
+function wav(rate: number, channels: number): Buffer {
+  const data = Buffer.alloc(3000);
+  const header = Buffer.alloc(44);
+  header.write("RIFF", 0);
+  header.writeUInt32LE(36 + data.length, 4);
+  header.write("WAVEfmt ", 8);
+  header.writeUInt32LE(16, 16);
+  header.writeUInt16LE(1, 20);
+  header.writeUInt16LE(channels, 22);
+  header.writeUInt32LE(rate, 24);
+  header.writeUInt32LE((rate * 2) >>> 0, 28);
+  header.writeUInt16LE((channels * 2) & 0xffff, 32);
+  header.writeUInt16LE(16, 34);
+  header.write("data", 36);
+  header.writeUInt32LE(data.length, 40);
+  return Buffer.concat([header, data]);
+}
+
+/** A square of grey, one bit a point, of which hardly anything is there. */
+function png(side: number): Buffer {
+  const chunk = (type: string, data: Buffer) => {
+    const body = Buffer.concat([Buffer.from(type), data]);
+    const size = Buffer.alloc(4);
+    size.writeUInt32BE(data.length);
+    const sum = Buffer.alloc(4);
+    sum.writeUInt32BE(crc32(body));
+    return Buffer.concat([size, body, sum]);
+  };
+  const header = Buffer.alloc(13);
+  header.writeUInt32BE(side, 0);
+  header.writeUInt32BE(side, 4);
+  header[8] = 1;
+  const rows = deflateSync(Buffer.alloc(1024 * 1024));
+  const signature = Buffer.from([0x89, 0x50, 0x4e, 0x47, 0x0d, 0x0a, 0x1a, 0x0a]);
+  return Buffer.concat([signature, chunk("IHDR", header), chunk("IDAT", rows), chunk("IEND", Buffer.alloc(0))]);
+}
