@@ -4,7 +4,7 @@ import { WorkflowNotFoundError } from "@temporalio/common";
 import { decodeArrayFromPayloads } from "@temporalio/common/lib/internal-non-workflow/index.js";
 import type { Comput3, Workload } from "../clients/comput3.ts";
 import type { Config } from "../config.ts";
-import { MAX_WAITING } from "../gpus/pool.ts";
+import { placesOf, shareOut } from "../gpus/places.ts";
 import type {
   Assignment,
   Census,
@@ -218,10 +218,11 @@ export function createReconcile({
   ): Promise<void> {
     const queued = (pool?.queue ?? []).map(({ jobId }) => jobId);
     const known = new Set([...queued, ...(pool?.gpus ?? []).flatMap((gpu) => gpu.lease?.jobId ?? [])]);
-    const missing = [...jobs].filter(([jobId, wish]) => wish?.gpuType === type && !known.has(jobId));
+    const wishes = [...jobs.values()].flatMap((wish) => (wish?.gpuType === type ? wish.request : []));
+    const places = placesOf(queued.flatMap((jobId) => jobs.get(jobId)?.request ?? []));
     // The list begins with the latest.
-    const oldest = missing.map(([jobId]) => jobId).reverse();
-    const missingJobs = await stillWaiting(oldest.slice(0, Math.max(0, MAX_WAITING - queued.length)));
+    const missing = wishes.filter(({ jobId }) => !known.has(jobId)).reverse();
+    const missingJobs = await stillWaiting(shareOut(places, missing).map(({ jobId }) => jobId));
     const goneJobs = await closedJobs(queued.filter((jobId) => !jobs.has(jobId)));
     const { paused, ...overrides } = await readPoolOverrides(store, type);
     const limits = limitsOf(config.gpu.pools[type], overrides);

@@ -2,6 +2,7 @@ import {
   allHandlersFinished,
   condition,
   continueAsNew,
+  patched,
   proxyActivities,
   proxyLocalActivities,
   setCurrentDetails,
@@ -66,10 +67,11 @@ export async function gpuPool(input: PoolInput): Promise<void> {
   const record = (apply: (now: number) => void) => {
     inbox.push(() => apply(Date.now()));
   };
-  setHandler(requestLease, (request) => record((now) => addRequest(pool, request, now)));
+  const mayDisplace = () => patched("places-shared-out");
+  setHandler(requestLease, (request) => record((now) => addRequest(pool, request, now, mayDisplace)));
   setHandler(withdrawLease, ({ jobId }) => record(() => withdrawRequest(pool, jobId)));
   setHandler(gpuChanged, (change) => record(() => applyChange(pool, change)));
-  setHandler(census, (seen) => record((now) => applyCensus(pool, seen, now)));
+  setHandler(census, (seen) => record((now) => applyCensus(pool, seen, now, mayDisplace)));
   setHandler(providerReport, (report) => record(() => noticeProvider(pool, report)));
   setHandler(resizePool, (size) => record(() => resize(pool, size)));
   setHandler(poolStatus, () => statusOf(pool, workflowInfo().unsafe.now(), settings));
