@@ -1,6 +1,4 @@
 import {
-  allHandlersFinished,
-  condition,
   continueAsNew,
   patched,
   proxyActivities,
@@ -86,15 +84,16 @@ export async function gpuPool(input: PoolInput): Promise<void> {
     setCurrentDetails(describe(pool));
     const messages = toMessages(pool, decided, settings, now);
     if (messages.length > 0) await send(pool, messages);
-    if (inbox.length > 0 || messages.length > 0) continue;
+    const isBusy = inbox.length > 0 || messages.length > 0;
     const needed = pool.queue.length > 0 || pool.gpus.length > 0;
     const endsAt = needed ? undefined : pool.busyAt + settings.lingerMs;
-    if (endsAt !== undefined && endsAt <= now) return;
-    if (workflowInfo().continueAsNewSuggested) {
-      await condition(allHandlersFinished);
-      if (inbox.length === 0) await continueAsNew<typeof gpuPool>({ type, settings, pool });
-      continue;
+    if (!isBusy && endsAt !== undefined && endsAt <= now) return;
+    // Earlier versions waited for a quiet moment, which a busy pool may never have.
+    if (workflowInfo().continueAsNewSuggested && (!isBusy || patched("continue-while-busy"))) {
+      for (const apply of inbox.splice(0)) apply();
+      await continueAsNew<typeof gpuPool>({ type, settings, pool });
     }
+    if (isBusy) continue;
     const wakeAt = earliest([decided.wakeAt, endsAt]);
     await alarm.wait(() => inbox.length > 0, wakeAt, "next decision of the pool");
   }
