@@ -8,6 +8,7 @@ import { placesOf, shareOut } from "../gpus/places.ts";
 import type {
   Assignment,
   Census,
+  ElsewhereReport,
   GpuView,
   LeaseRequest,
   PoolStatus,
@@ -18,8 +19,11 @@ import { truthOf } from "../jobs/ending.ts";
 import { initialView, type JobView, type StoredJob } from "../jobs/job.ts";
 import { isFinal } from "../jobs/states.ts";
 import type { Metrics } from "../metrics.ts";
+import { writeJson } from "../storage/jsonDocuments.ts";
+import { keys } from "../storage/keys.ts";
 import type { ObjectStore } from "../storage/objectStore.ts";
 import { readPoolOverrides } from "../storage/poolOverrides.ts";
+import { timeLimit } from "../timeLimit.ts";
 import type { gpuPool } from "../workflows/gpuPool.ts";
 import type { Waiting } from "../workflows/jobRecord.ts";
 import * as messages from "../workflows/messages.ts";
@@ -56,6 +60,7 @@ interface Found {
 /** A terminated job shows in the list a little after it was terminated. */
 const LIST_LAG_MS = 60_000;
 const QUERY_TIMEOUT_MS = 1000;
+const WRITE_WITHIN_MS = 10_000;
 /** A look takes a limited time, and a census has a limited size. */
 const JOBS_PER_CENSUS = 1000;
 const JOBS_AT_A_TIME = 10;
@@ -90,7 +95,7 @@ export function createReconcile({
   async function look(since: number): Promise<ReconcileReport> {
     const at = Date.now();
     const managers = await openManagers();
-    const jobs = await openJobs();
+    const { jobs, queued } = await openJobs();
     // None waits for another: the provider may not answer, nor the object store.
     const [{ running, foreign, trouble: listTrouble }, notified, keyTrouble, pools] = await Promise.all([
       healInstances(new Set(managers.map((gpu) => gpu.gpuId))),
@@ -101,6 +106,7 @@ export function createReconcile({
     ]);
     const trouble = keyTrouble ?? listTrouble;
     await tellOfProvider({ at, ...(trouble && { trouble }) }, pools);
+    await reportElsewhere(at, queued, pools);
     metrics.seen({ gpus: managers, waiting: countsOf(jobs), openJobs: jobs.size, foreign });
     const summary = `${running} instances, ${managers.length} managers, ${jobs.size} open jobs, ${notified} terminated jobs notified`;
     return { summary, ...(config.gpu.provider !== "static" && { provider: { ...(trouble && { trouble }) } }) };
@@ -133,13 +139,16 @@ export function createReconcile({
     return views;
   }
 
-  async function openJobs(): Promise<OpenJobs> {
+  async function openJobs() {
     const jobs: OpenJobs = new Map();
+    /** By id, with their tenants. */
+    const queued = new Map<string, string>();
     const query = "WorkflowType = 'renderJob' AND ExecutionStatus = 'Running'";
     for await (const { memo, workflowId } of client.workflow.list({ query })) {
       jobs.set(jobIdOf(workflowId), isWaiting(memo?.waiting) ? memo.waiting : undefined);
+      if (isJobView(memo?.view) && memo.view.state === "queued") queued.set(memo.view.id, memo.view.tenant);
     }
-    return jobs;
+    return { jobs, queued };
   }
 
   async function healInstances(managed: ReadonlySet<string>): Promise<Found> {
@@ -227,6 +236,7 @@ export function createReconcile({
     const { paused, ...overrides } = await readPoolOverrides(store, type);
     const limits = limitsOf(config.gpu.pools[type], overrides);
     const needed = gpus.length > 0 || missingJobs.length > 0 || (limits.min > 0 && !paused);
+    if (pool === undefined) await store.remove([keys.poolReport(type)]);
     if (pool === undefined && !needed) return;
     const census: Census = {
       at,
@@ -244,6 +254,18 @@ export function createReconcile({
       signal: messages.census,
       signalArgs: [census],
     });
+  }
+
+  /** For whoever admits jobs: those that no pool speaks of. */
+  async function reportElsewhere(at: number, queued: ReadonlyMap<string, string>, pools: readonly PoolStatus[]) {
+    const inOrder = new Set(pools.flatMap(({ queue }) => queue.map(({ jobId }) => jobId)));
+    const others = [...queued].flatMap(([jobId, tenant]) => (inOrder.has(jobId) ? [] : { tenant }));
+    const report: ElsewhereReport = { at, waiting: [...placesOf(others)] };
+    try {
+      await writeJson(store, keys.elsewhereReport, report, { signal: timeLimit(WRITE_WITHIN_MS) });
+    } catch (error) {
+      log.warn("the number of waiting jobs could not be written", { error: String(error) });
+    }
   }
 
   function nodesOf(type: string): string[] {

@@ -33,12 +33,12 @@ export async function startWorker(
 }
 
 async function startWith(client: Client, config: Config, workflowBundle: WorkflowBundle, built: BuiltActivities) {
-  const { activities, provider, close } = built;
+  const { activities, sinks, provider, close } = built;
   // Nothing waits for it: jobs are taken whatever it says.
   const providerTrouble = provider.check();
   providerTrouble.catch(() => {});
   const connection = await connectWorkers(config);
-  const workers = await startWorkers({ config, connection, activities, workflowBundle });
+  const workers = await startWorkers({ config, connection, activities, workflowBundle, sinks });
   await startReconciler(client, config);
   await ensureSchedules(client);
   return {

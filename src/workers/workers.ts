@@ -3,6 +3,7 @@ import { fileURLToPath } from "node:url";
 import {
   bundleWorkflowCode,
   type CompiledWorkerOptions,
+  type InjectedSinks,
   NativeConnection,
   Worker,
   type WorkerOptions,
@@ -11,12 +12,14 @@ import {
 import type { createActivities } from "../activities/index.ts";
 import type { Config } from "../config.ts";
 import { connectionOptions, dataConverter, failureConverterPath, taskQueues } from "../temporal.ts";
+import type { PoolSinks } from "../workflows/gpuPool.ts";
 
 export interface WorkersOptions {
   config: Config;
   connection: NativeConnection;
   activities: ReturnType<typeof createActivities>;
   workflowBundle: WorkflowBundle;
+  sinks: InjectedSinks<PoolSinks>;
 }
 
 /** The workflows as one script: its text, or where it lies. */
@@ -47,7 +50,7 @@ const SHUTDOWN_FORCE = "20s";
  * watches and one that runs; a paid GPU must never wait for a slot.
  */
 export async function startWorkers(options: WorkersOptions): Promise<RunningWorkers> {
-  const { config, connection, activities, workflowBundle } = options;
+  const { config, connection, activities, workflowBundle, sinks } = options;
   const instances = Object.values(config.gpu.pools).reduce((sum, pool) => sum + pool.max, 0);
   const common: Omit<WorkerOptions, "taskQueue"> = {
     // The SDK takes it, and does not declare it.
@@ -67,6 +70,7 @@ export async function startWorkers(options: WorkersOptions): Promise<RunningWork
       ...common,
       taskQueue: taskQueues.main,
       workflowBundle,
+      sinks,
       maxConcurrentActivityTaskExecutions: MAIN_SLOTS,
       maxConcurrentLocalActivityExecutions: MAIN_SLOTS,
     }),

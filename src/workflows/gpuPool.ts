@@ -3,13 +3,15 @@ import {
   patched,
   proxyActivities,
   proxyLocalActivities,
+  proxySinks,
+  type Sinks,
   setCurrentDetails,
   setHandler,
   workflowInfo,
 } from "@temporalio/workflow";
 import type { Activities } from "../activities/index.ts";
 import type { PoolMessage } from "../activities/signals.ts";
-import { statusOf } from "../gpus/outlook.ts";
+import { reportOf, statusOf } from "../gpus/outlook.ts";
 import { launchableNodes, type Plan, type PolicySettings, plan } from "../gpus/policy.ts";
 import {
   addRequest,
@@ -26,7 +28,7 @@ import {
   withdrawRequest,
 } from "../gpus/pool.ts";
 import { noticeProvider } from "../gpus/provider.ts";
-import type { PoolLimits } from "../gpus/types.ts";
+import type { PoolLimits, PoolReport } from "../gpus/types.ts";
 import { createAlarm } from "./alarm.ts";
 import { census, gpuChanged, poolStatus, providerReport, requestLease, resizePool, withdrawLease } from "./messages.ts";
 import { ids } from "./names.ts";
@@ -52,6 +54,13 @@ const { sendPoolMessages } = proxyActivities<Activities>({
 });
 const { wantCensus } = proxyLocalActivities<Activities>({ startToCloseTimeout: "5s" });
 
+/** Where a pool says how it is, for whoever asks: a query would need its worker, and its attention. */
+export interface PoolSinks extends Sinks {
+  poolReports: { publish(report: PoolReport): void };
+}
+const { poolReports } = proxySinks<PoolSinks>();
+const REPORT_EVERY_MS = 1000;
+
 /**
  * One pool per workload type: keeps the queue of the jobs that wait for a GPU, and decides which of them
  * gets which instance and when another instance is launched.
@@ -74,6 +83,7 @@ export async function gpuPool(input: PoolInput): Promise<void> {
   setHandler(resizePool, (size) => record(() => resize(pool, size)));
   setHandler(poolStatus, () => statusOf(pool, workflowInfo().unsafe.now(), settings));
 
+  let reportedAt = Number.NEGATIVE_INFINITY;
   if (pool.censusAt === undefined) await wantCensus();
   for (;;) {
     for (const apply of inbox.splice(0)) apply();
@@ -93,8 +103,14 @@ export async function gpuPool(input: PoolInput): Promise<void> {
       for (const apply of inbox.splice(0)) apply();
       await continueAsNew<typeof gpuPool>({ type, settings, pool });
     }
+    const reportDue = now >= reportedAt + REPORT_EVERY_MS;
+    if (reportDue) {
+      poolReports.publish(reportOf(pool, now, settings));
+      reportedAt = now;
+    }
     if (isBusy) continue;
-    const wakeAt = earliest([decided.wakeAt, endsAt]);
+    const reportAt = reportDue || !patched("report-of-pool") ? undefined : reportedAt + REPORT_EVERY_MS;
+    const wakeAt = earliest([decided.wakeAt, endsAt, reportAt]);
     await alarm.wait(() => inbox.length > 0, wakeAt, "next decision of the pool");
   }
 }

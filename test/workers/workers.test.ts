@@ -30,7 +30,8 @@ describe("the workers of a process", () => {
     const workflowBundle = await bundleWorkflowCode({ workflowsPath, logger: quiet });
     // A worker of a queue without workflows needs an activity.
     const activities = { nothing: async () => {} } as unknown as WorkersOptions["activities"];
-    workers = await startWorkers({ config, connection, activities, workflowBundle });
+    const sinks = { poolReports: { publish: { fn() {} } } };
+    workers = await startWorkers({ config, connection, activities, workflowBundle, sinks });
   });
   after(async () => {
     await workers?.stop();
