@@ -18,6 +18,7 @@ import type {
 import { truthOf } from "../jobs/ending.ts";
 import { initialView, type JobView, type StoredJob } from "../jobs/job.ts";
 import { isFinal } from "../jobs/states.ts";
+import { isLatestRun } from "../latestRun.ts";
 import type { Metrics } from "../metrics.ts";
 import { writeJson } from "../storage/jsonDocuments.ts";
 import { keys } from "../storage/keys.ts";
@@ -199,10 +200,12 @@ export function createReconcile({
   /** A manager that was ended in the middle of its instance's end has written nothing down. */
   async function settleEndedManagers(since: number): Promise<void> {
     const query = `WorkflowType = 'gpuManager' AND ${endedByForce} AND CloseTime > '${new Date(since).toISOString()}'`;
-    for await (const { memo } of client.workflow.list({ query })) {
+    for await (const run of client.workflow.list({ query })) {
+      const { memo } = run;
       if (!isGpuView(memo?.gpu) || config.gpu.provider === "static") continue;
       const { gpuId, type, expiresAt, state, workload, node, usage, lease } = memo.gpu;
       if (state === "stopped" || workload === undefined || node === undefined || usage === undefined) continue;
+      if (!(await isLatestRun(client, run))) continue;
       const instance = { workload, node, created: usage.paidFrom / 1000 };
       if (await retire({ gpuId, type, expires: expiresAt / 1000, instance, usage })) await tellHolder(lease);
     }
@@ -322,7 +325,9 @@ export function createReconcile({
   async function notifyTerminated(since: number): Promise<number> {
     const query = `WorkflowType = 'renderJob' AND ${endedByForce} AND CloseTime > '${new Date(since).toISOString()}'`;
     let notified = 0;
-    for await (const { workflowId, status, closeTime, memo } of client.workflow.list({ query })) {
+    for await (const run of client.workflow.list({ query })) {
+      if (!(await isLatestRun(client, run))) continue;
+      const { workflowId, status, closeTime, memo } = run;
       const input = await inputOf(workflowId);
       if (input === undefined) {
         log.error("a terminated job cannot be read, so that its caller is not told", { workflowId });
