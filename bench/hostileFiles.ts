@@ -1,6 +1,7 @@
 import { once } from "node:events";
 import { createServer, type ServerResponse } from "node:http";
 import type { AddressInfo } from "node:net";
+import { pipeline } from "node:stream/promises";
 import { crc32, deflateSync, gzipSync } from "node:zlib";
 import sharp from "sharp";
 
@@ -66,11 +67,12 @@ function trickle(response: ServerResponse): void {
 }
 
 async function endless(response: ServerResponse, head: Buffer): Promise<void> {
-  response.write(head);
-  const piece = Buffer.alloc(65_536);
-  while (!response.destroyed) {
-    if (!response.write(piece)) await Promise.race([once(response, "drain"), once(response, "close")]);
-  }
+  const pieces = function* () {
+    yield head;
+    for (;;) yield Buffer.alloc(65_536);
+  };
+  // It ends when nobody listens any more.
+  await pipeline(pieces, response).catch(() => {});
 }
 
 /** Three kilobytes of 16-bit sound, whatever its header says of it. */

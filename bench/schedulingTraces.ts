@@ -76,9 +76,9 @@ function bursts(random: Random): TraceJob[] {
 
 const diurnalRate = (at: number) => (1 / 12) * (1 + Math.sin((2 * Math.PI * at) / DAY - 1.57)) + 1 / 600;
 
-export const traces: Record<string, (random: Random) => TraceJob[]> = {
-  sparse: (random) => poisson(random, 1 / 240, () => 1 / 240),
-  steady: (random) => poisson(random, 1 / 8, () => 1 / 8),
-  diurnal: (random) => poisson(random, 1 / 6 + 1 / 600, diurnalRate),
+export const traces = {
+  sparse: (random: Random) => poisson(random, 1 / 240, () => 1 / 240),
+  steady: (random: Random) => poisson(random, 1 / 8, () => 1 / 8),
+  diurnal: (random: Random) => poisson(random, 1 / 6 + 1 / 600, diurnalRate),
   bursty: bursts,
 };

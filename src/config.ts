@@ -183,6 +183,8 @@ function toConfig(env: Environment): Config {
 function apiConfig(env: Environment): ApiConfig {
   const { C3_RENDER_API_KEY: key, C3_RENDER_KEYS: keys, OIDC_ISSUER: issuer } = env;
   const requiresKey = key !== undefined || keys.length > 0 || issuer !== undefined;
+  const names = new Set(keys.map(({ name }) => name));
+  const severalTenants = issuer !== undefined || names.size + (key === undefined ? 0 : 1) > 1;
   const { TLS_CERT: cert, TLS_KEY: tlsKey } = env;
   return {
     host: env.HOST ?? (requiresKey ? "0.0.0.0" : "127.0.0.1"),
@@ -201,7 +203,7 @@ function apiConfig(env: Environment): ApiConfig {
     rateLimitPerMinute: env.RATE_LIMIT,
     rateLimitRedisUrl: env.RATE_LIMIT_REDIS_URL,
     maxQueued: env.MAX_QUEUED,
-    maxQueuedPerTenant: env.MAX_QUEUED_PER_TENANT ?? env.MAX_QUEUED,
+    maxQueuedPerTenant: env.MAX_QUEUED_PER_TENANT ?? (severalTenants ? Math.ceil(env.MAX_QUEUED / 5) : env.MAX_QUEUED),
   };
 }
 

@@ -33,6 +33,22 @@ describe("the configuration", () => {
     assert.equal(config.webhook.timeoutMs, 10_000);
   });
 
+  it("leaves room for the other tenants in the queue, if there may be any", () => {
+    const keys = (...names: string[]) => JSON.stringify(names.map((name, index) => ({ name, key: `key-${index}` })));
+    const cases: [env: Record<string, string>, perTenant: number][] = [
+      [{}, 5000],
+      [{ C3_RENDER_API_KEY: "key" }, 5000],
+      [{ C3_RENDER_KEYS: keys("anna", "anna") }, 5000],
+      [{ C3_RENDER_KEYS: keys("anna", "bert") }, 1000],
+      [{ C3_RENDER_API_KEY: "key", C3_RENDER_KEYS: keys("anna") }, 1000],
+      [{ OIDC_ISSUER: "https://issuer.example", OIDC_AUDIENCE: "c3-render", MAX_QUEUED: "3" }, 1],
+      [{ C3_RENDER_KEYS: keys("anna", "bert"), MAX_QUEUED_PER_TENANT: "7" }, 7],
+    ];
+    for (const [env, perTenant] of cases) {
+      assert.equal(loadConfig(env).api.maxQueuedPerTenant, perTenant, JSON.stringify(env));
+    }
+  });
+
   it("takes a certificate for HTTPS only together with its key", async () => {
     const folder = await mkdtemp(join(tmpdir(), "c3-render-config-"));
     const [TLS_CERT_FILE, TLS_KEY_FILE] = [join(folder, "cert.pem"), join(folder, "key.pem")];

@@ -5,7 +5,6 @@ import { ApplicationFailure, activityInfo, cancellationSignal, log } from "@temp
 import { createFairLimit } from "../clients/fairLimit.ts";
 import { type InputKind, inputsOf, type WantedInput } from "../jobs/inputs.ts";
 import type { JobSpec } from "../jobs/job.ts";
-import { Gate } from "../media/gate.ts";
 import { withoutJunk } from "../media/junk.ts";
 import { FileRefused } from "../media/verdict.ts";
 import { keys } from "../storage/keys.ts";
@@ -27,7 +26,7 @@ import type { PreparedInput } from "./types.ts";
  * MuseTalk works at 25 pictures a second and holds all of them, as they are: five minutes of 1280×720 take 21 GB there.
  */
 const MAX_LIPSYNC_SECONDS = 300;
-/** Of a process: while others are downloaded, so many are decoded. */
+/** Of a process: while others are downloaded, so many are decoded, one less than that of one tenant. */
 const PREPARED_AT_ONCE = Math.max(4, availableParallelism());
 
 /** Jobs of a process whose inputs are downloaded and prepared at one time. */
@@ -77,7 +76,7 @@ export function createDownloadInputs(deps: ActivityDeps) {
     video: { maxBytes: maxVideoBytes, maxSeconds: lipSeconds },
   };
 
-  const decoders = new Gate(PREPARED_AT_ONCE);
+  const decoders = createFairLimit({ total: PREPARED_AT_ONCE, perKey: PREPARED_AT_ONCE - 1 });
   const places = createFairLimit({ total: AT_ONCE, perKey: AT_ONCE_PER_KEY });
   const postponements = createPostponements();
 
@@ -89,8 +88,8 @@ export function createDownloadInputs(deps: ActivityDeps) {
     await fetchOriginal(deps, { jobId: job.id, tenant: job.tenant, field, source, maxBytes, target: fetched, signal });
     const original = await withoutJunk(fetched, `${fetched}_without_junk`, signal);
     const staged = { input, original, target, media, maxSeconds, signal };
-    const leave = await decoders.enter(1, signal);
-    const { path, extension, mimeType, ...about } = await prepare[kind](staged).finally(leave);
+    const decode = () => prepare[kind](staged);
+    const { path, extension, mimeType, ...about } = await decoders.run([job.tenant], decode, signal);
     const key = keys.input(job.id, `${name}.${extension}`);
     const put = () => store.put(key, createReadStream(path), { contentType: mimeType, signal });
     const bytes = await whileStoreIsAway(put, signal);

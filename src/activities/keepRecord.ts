@@ -1,6 +1,6 @@
-import { Readable } from "node:stream";
 import { cancellationSignal } from "@temporalio/activity";
 import type { StoredJob } from "../jobs/job.ts";
+import { writeJson } from "../storage/jsonDocuments.ts";
 import { keys } from "../storage/keys.ts";
 import type { ActivityDeps } from "./deps.ts";
 
@@ -8,9 +8,7 @@ export function createKeepRecord({ store }: Pick<ActivityDeps, "store">) {
   return {
     /** Writes down how a job ended, for when Temporal has forgotten it. Writing it again replaces it. */
     async keepRecord(record: StoredJob): Promise<void> {
-      const body = Readable.from([Buffer.from(JSON.stringify(record))]);
-      const signal = cancellationSignal();
-      await store.put(keys.record(record.view.id), body, { contentType: "application/json", signal });
+      await writeJson(store, keys.record(record.view.id), record, { signal: cancellationSignal() });
     },
   };
 }

@@ -4,10 +4,11 @@ import { WorkflowNotFoundError } from "@temporalio/common";
 import { decodeArrayFromPayloads } from "@temporalio/common/lib/internal-non-workflow/index.js";
 import type { Comput3, Workload } from "../clients/comput3.ts";
 import type { Config } from "../config.ts";
-import { MAX_WAITING } from "../gpus/pool.ts";
+import { placesOf, shareOut } from "../gpus/places.ts";
 import type {
   Assignment,
   Census,
+  ElsewhereReport,
   GpuView,
   LeaseRequest,
   PoolStatus,
@@ -17,9 +18,13 @@ import type {
 import { truthOf } from "../jobs/ending.ts";
 import { initialView, type JobView, type StoredJob } from "../jobs/job.ts";
 import { isFinal } from "../jobs/states.ts";
+import { isLatestRun } from "../latestRun.ts";
 import type { Metrics } from "../metrics.ts";
+import { writeJson } from "../storage/jsonDocuments.ts";
+import { keys } from "../storage/keys.ts";
 import type { ObjectStore } from "../storage/objectStore.ts";
 import { readPoolOverrides } from "../storage/poolOverrides.ts";
+import { timeLimit } from "../timeLimit.ts";
 import type { gpuPool } from "../workflows/gpuPool.ts";
 import type { Waiting } from "../workflows/jobRecord.ts";
 import * as messages from "../workflows/messages.ts";
@@ -56,6 +61,7 @@ interface Found {
 /** A terminated job shows in the list a little after it was terminated. */
 const LIST_LAG_MS = 60_000;
 const QUERY_TIMEOUT_MS = 1000;
+const WRITE_WITHIN_MS = 10_000;
 /** A look takes a limited time, and a census has a limited size. */
 const JOBS_PER_CENSUS = 1000;
 const JOBS_AT_A_TIME = 10;
@@ -90,7 +96,7 @@ export function createReconcile({
   async function look(since: number): Promise<ReconcileReport> {
     const at = Date.now();
     const managers = await openManagers();
-    const jobs = await openJobs();
+    const { jobs, queued } = await openJobs();
     // None waits for another: the provider may not answer, nor the object store.
     const [{ running, foreign, trouble: listTrouble }, notified, keyTrouble, pools] = await Promise.all([
       healInstances(new Set(managers.map((gpu) => gpu.gpuId))),
@@ -101,6 +107,7 @@ export function createReconcile({
     ]);
     const trouble = keyTrouble ?? listTrouble;
     await tellOfProvider({ at, ...(trouble && { trouble }) }, pools);
+    await reportElsewhere(at, queued, pools);
     metrics.seen({ gpus: managers, waiting: countsOf(jobs), openJobs: jobs.size, foreign });
     const summary = `${running} instances, ${managers.length} managers, ${jobs.size} open jobs, ${notified} terminated jobs notified`;
     return { summary, ...(config.gpu.provider !== "static" && { provider: { ...(trouble && { trouble }) } }) };
@@ -133,13 +140,16 @@ export function createReconcile({
     return views;
   }
 
-  async function openJobs(): Promise<OpenJobs> {
+  async function openJobs() {
     const jobs: OpenJobs = new Map();
+    /** By id, with their tenants. */
+    const queued = new Map<string, string>();
     const query = "WorkflowType = 'renderJob' AND ExecutionStatus = 'Running'";
     for await (const { memo, workflowId } of client.workflow.list({ query })) {
       jobs.set(jobIdOf(workflowId), isWaiting(memo?.waiting) ? memo.waiting : undefined);
+      if (isJobView(memo?.view) && memo.view.state === "queued") queued.set(memo.view.id, memo.view.tenant);
     }
-    return jobs;
+    return { jobs, queued };
   }
 
   async function healInstances(managed: ReadonlySet<string>): Promise<Found> {
@@ -190,10 +200,12 @@ export function createReconcile({
   /** A manager that was ended in the middle of its instance's end has written nothing down. */
   async function settleEndedManagers(since: number): Promise<void> {
     const query = `WorkflowType = 'gpuManager' AND ${endedByForce} AND CloseTime > '${new Date(since).toISOString()}'`;
-    for await (const { memo } of client.workflow.list({ query })) {
+    for await (const run of client.workflow.list({ query })) {
+      const { memo } = run;
       if (!isGpuView(memo?.gpu) || config.gpu.provider === "static") continue;
       const { gpuId, type, expiresAt, state, workload, node, usage, lease } = memo.gpu;
       if (state === "stopped" || workload === undefined || node === undefined || usage === undefined) continue;
+      if (!(await isLatestRun(client, run))) continue;
       const instance = { workload, node, created: usage.paidFrom / 1000 };
       if (await retire({ gpuId, type, expires: expiresAt / 1000, instance, usage })) await tellHolder(lease);
     }
@@ -218,14 +230,16 @@ export function createReconcile({
   ): Promise<void> {
     const queued = (pool?.queue ?? []).map(({ jobId }) => jobId);
     const known = new Set([...queued, ...(pool?.gpus ?? []).flatMap((gpu) => gpu.lease?.jobId ?? [])]);
-    const missing = [...jobs].filter(([jobId, wish]) => wish?.gpuType === type && !known.has(jobId));
+    const wishes = [...jobs.values()].flatMap((wish) => (wish?.gpuType === type ? wish.request : []));
+    const places = placesOf(queued.flatMap((jobId) => jobs.get(jobId)?.request ?? []));
     // The list begins with the latest.
-    const oldest = missing.map(([jobId]) => jobId).reverse();
-    const missingJobs = await stillWaiting(oldest.slice(0, Math.max(0, MAX_WAITING - queued.length)));
+    const missing = wishes.filter(({ jobId }) => !known.has(jobId)).reverse();
+    const missingJobs = await stillWaiting(shareOut(places, missing).map(({ jobId }) => jobId));
     const goneJobs = await closedJobs(queued.filter((jobId) => !jobs.has(jobId)));
     const { paused, ...overrides } = await readPoolOverrides(store, type);
     const limits = limitsOf(config.gpu.pools[type], overrides);
     const needed = gpus.length > 0 || missingJobs.length > 0 || (limits.min > 0 && !paused);
+    if (pool === undefined) await store.remove([keys.poolReport(type)]);
     if (pool === undefined && !needed) return;
     const census: Census = {
       at,
@@ -243,6 +257,18 @@ export function createReconcile({
       signal: messages.census,
       signalArgs: [census],
     });
+  }
+
+  /** For whoever admits jobs: those that no pool speaks of. */
+  async function reportElsewhere(at: number, queued: ReadonlyMap<string, string>, pools: readonly PoolStatus[]) {
+    const inOrder = new Set(pools.flatMap(({ queue }) => queue.map(({ jobId }) => jobId)));
+    const others = [...queued].flatMap(([jobId, tenant]) => (inOrder.has(jobId) ? [] : { tenant }));
+    const report: ElsewhereReport = { at, waiting: [...placesOf(others)] };
+    try {
+      await writeJson(store, keys.elsewhereReport, report, { signal: timeLimit(WRITE_WITHIN_MS) });
+    } catch (error) {
+      log.warn("the number of waiting jobs could not be written", { error: String(error) });
+    }
   }
 
   function nodesOf(type: string): string[] {
@@ -299,7 +325,9 @@ export function createReconcile({
   async function notifyTerminated(since: number): Promise<number> {
     const query = `WorkflowType = 'renderJob' AND ${endedByForce} AND CloseTime > '${new Date(since).toISOString()}'`;
     let notified = 0;
-    for await (const { workflowId, status, closeTime, memo } of client.workflow.list({ query })) {
+    for await (const run of client.workflow.list({ query })) {
+      if (!(await isLatestRun(client, run))) continue;
+      const { workflowId, status, closeTime, memo } = run;
       const input = await inputOf(workflowId);
       if (input === undefined) {
         log.error("a terminated job cannot be read, so that its caller is not told", { workflowId });

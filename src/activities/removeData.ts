@@ -1,5 +1,6 @@
+import { status as grpc } from "@grpc/grpc-js";
 import { ApplicationFailure, log } from "@temporalio/activity";
-import type { WorkflowExecutionStatusName } from "@temporalio/client";
+import { isGrpcServiceError, type WorkflowExecutionStatusName } from "@temporalio/client";
 import { ApplicationFailureCategory, WorkflowNotFoundError } from "@temporalio/common";
 import { keys } from "../storage/keys.ts";
 import type { ObjectStore } from "../storage/objectStore.ts";
@@ -24,13 +25,31 @@ export function createRemoveData({ client, store }: Pick<ActivityDeps, "client" 
 
   /** @returns whether it is still there */
   async function removeWorkflow(workflowId: string): Promise<boolean> {
+    const earlier = await removeListedRuns(workflowId);
     const status = await statusOf(workflowId);
-    if (status === undefined) return false;
-    if (status !== "RUNNING") {
-      const { namespace } = client.options;
-      await client.workflowService.deleteWorkflowExecution({ namespace, workflowExecution: { workflowId } });
-    }
+    if (status === undefined) return earlier;
+    if (status !== "RUNNING") await removeRun({ workflowId });
     return true;
+  }
+
+  /** One that was reset has several runs. @returns whether there are any */
+  async function removeListedRuns(workflowId: string): Promise<boolean> {
+    let found = false;
+    for await (const { runId, status } of client.workflow.list({ query: `WorkflowId = '${workflowId}'` })) {
+      found = true;
+      if (status.name !== "RUNNING") await removeRun({ workflowId, runId });
+    }
+    return found;
+  }
+
+  async function removeRun(workflowExecution: { workflowId: string; runId?: string }): Promise<void> {
+    const { namespace } = client.options;
+    try {
+      await client.workflowService.deleteWorkflowExecution({ namespace, workflowExecution });
+    } catch (error) {
+      // Lists show for a while what is deleted.
+      if (!(isGrpcServiceError(error) && error.code === grpc.NOT_FOUND)) throw error;
+    }
   }
 
   async function statusOf(workflowId: string): Promise<WorkflowExecutionStatusName | undefined> {

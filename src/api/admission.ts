@@ -1,78 +1,145 @@
+import type { TenantCounts } from "../gpus/types.ts";
 import type { ApiDeps, Caller } from "./context.ts";
 import { HttpError, unavailable } from "./errors.ts";
+import { onceIn } from "./once.ts";
+import type { QueueReports } from "./queueReports.ts";
 import { quoted } from "./searchQuery.ts";
 import { temporalCall } from "./temporalCall.ts";
 
 const QUEUED = "WorkflowType = 'renderJob' AND ExecutionStatus = 'Running' AND JobState = 'queued'";
-const COUNTED_FOR_MS = 1000;
+const KEPT_FOR_MS = 250;
+const REACHED_FOR_MS = 1000;
 const ANSWER_WITHIN_MS = 2000;
 const RETRY_AFTER_SECONDS = 30;
-/** Tenants whose counts are remembered. */
-const MAX_TALLIES = 10_000;
+/** A default server of Temporal counts and lists ten times a second, for everybody. */
+const COUNTED_FOR_MS = 10_000;
+/** A count that failed is not made again at once. */
+const COUNT_EVERY_MS = 3000;
+/** What was started is counted a little later. */
+const COUNT_LAG_MS = 2000;
+/** And the clocks of those who list it may differ from ours. */
+const LIST_LAG_MS = 10_000;
+/** What nobody has spoken of for so long waits no more. */
+const FORGOTTEN_MS = 600_000;
+const MAX_COUNTS = 10_000;
 
-/** How many wait, as far as this process knows. */
-interface Tally {
-  /** As Temporal counted last. */
-  queued: number;
-  /** Admitted here since that count began. */
-  admitted: number;
-  countedAt: number;
-  /** Why the last count failed: then nobody knows how many wait. */
-  trouble?: unknown;
-  counting?: Promise<void> | undefined;
+/** Whose jobs a limit is for: those of one tenant, or all. */
+interface Scope {
+  tenant?: string;
+  limit: number;
+}
+
+interface Count {
+  jobs: number;
+  /** Epoch milliseconds at which it began. */
+  at: number;
+}
+
+/** By tenant, as published. */
+interface Published {
+  /** In the order of a pool that spoke a moment ago. */
+  sure: TenantCounts;
+  /** On their way to a pool when the reconciler looked, or in one that has been silent since. */
+  unsure: TenantCounts;
 }
 
 /**
- * Refuses jobs while too many wait. Temporal is asked at most once a second per tenant, however many jobs
- * arrive; in between, what this process admits is added. The limits are therefore not exact: processes side by side
- * do not see what the others admitted within the last second, nor what Temporal has not listed yet.
- * While Temporal does not count, no job is admitted: it would hardly take one either, and so much as is refused here
+ * Refuses jobs while too many wait. How many there are is what the pools say, what the reconciler saw outside of them,
+ * and what this process has admitted and nobody has spoken of yet. That may be too many, since some of the latter have
+ * ended: so Temporal is asked, rarely, before a job is refused for their sake. The limits are therefore not exact:
+ * docs/operations.md says by how much.
+ * While Temporal does not answer, no job is admitted: it would hardly take one either, and so much as is refused here
  * was surely not started.
  * @returns a function that admits one more job of a caller, or throws HttpError 429 or 503, or what Temporal's trouble is
  */
-export function createAdmission({ client, config, log }: Pick<ApiDeps, "client" | "config" | "log">) {
+export function createAdmission(
+  { client, config, log }: Pick<ApiDeps, "client" | "config" | "log">,
+  reports: QueueReports,
+) {
   const { maxQueued, maxQueuedPerTenant } = config.api;
-  const tallies = new Map<string, Tally>();
+  const { namespace } = client.options;
+  /** By id: admitted here, and not spoken of yet. */
+  const own = new Map<string, { tenant: string; at: number }>();
+  const counts = new Map<string, Count>();
+  let published: Published = { sure: [], unsure: [] };
 
-  async function tallyOf(query: string): Promise<Tally> {
-    if (tallies.size > MAX_TALLIES) tallies.clear();
-    const tally = tallies.get(query) ?? { queued: 0, admitted: 0, countedAt: Number.NEGATIVE_INFINITY };
-    tallies.set(query, tally);
-    if (performance.now() - tally.countedAt > COUNTED_FOR_MS) {
-      tally.counting ??= recount(query, tally);
-      await tally.counting;
+  const reach = onceIn(REACHED_FOR_MS, () =>
+    temporalCall(client, () => client.workflowService.describeNamespace({ namespace }), ANSWER_WITHIN_MS),
+  );
+
+  const look = onceIn(KEPT_FOR_MS, async () => {
+    try {
+      const [elsewhere, ...found] = await Promise.all([
+        reports.elsewhere(),
+        ...Object.keys(config.gpu.pools).map((type) => reports.pool(type)),
+      ]);
+      const pools = found.filter((report) => report !== undefined);
+      const [fresh, stale] = [pools.filter(reports.isFresh), pools.filter((report) => !reports.isFresh(report))];
+      const unsure = [...stale, ...(elsewhere === undefined ? [] : [elsewhere])];
+      published = { sure: fresh.flatMap(({ waiting }) => waiting), unsure: unsure.flatMap(({ waiting }) => waiting) };
+      for (const { status } of fresh) {
+        for (const { jobId } of status.queue) own.delete(jobId);
+        for (const { lease } of status.gpus) own.delete(lease?.jobId ?? "");
+      }
+      const spokenOf = Math.max((elsewhere?.at ?? 0) - LIST_LAG_MS, Date.now() - FORGOTTEN_MS);
+      for (const [jobId, { at }] of own) if (at < spokenOf) own.delete(jobId);
+    } catch (error) {
+      log.warn({ err: error }, "how many jobs wait cannot be read; what was read before is taken");
     }
-    if (tally.trouble !== undefined) throw tally.trouble;
-    return tally;
-  }
+  });
 
-  async function recount(query: string, tally: Tally): Promise<void> {
-    const included = tally.admitted;
+  const recount = onceIn(COUNT_EVERY_MS, async (query) => {
+    const at = Date.now();
     try {
       const { count } = await temporalCall(client, () => client.workflow.count(query), ANSWER_WITHIN_MS);
-      tally.queued = count;
-      tally.admitted -= included;
-      tally.trouble = undefined;
+      if (counts.size >= MAX_COUNTS) counts.clear();
+      counts.set(query, { jobs: count, at });
     } catch (error) {
-      log.warn({ err: error }, "waiting jobs cannot be counted");
-      tally.trouble = error;
+      log.warn({ err: error }, "waiting jobs cannot be counted; what is published of them is taken");
     }
-    tally.countedAt = performance.now();
-    tally.counting = undefined;
+  });
+
+  function isFull(scope: Scope): "yes" | "no" | "perhaps" {
+    const { limit } = scope;
+    const sure = sum(published.sure, scope);
+    if (sure >= limit) return "yes";
+    if (sure + sum(published.unsure, scope) + admittedSince(0, scope) < limit) return "no";
+    const count = counts.get(queryOf(scope));
+    if (count === undefined || count.at < Date.now() - COUNTED_FOR_MS) return "perhaps";
+    return count.jobs + admittedSince(count.at - COUNT_LAG_MS, scope) < limit ? "no" : "yes";
   }
 
-  return async ({ tenant }: Caller): Promise<void> => {
-    const [all, own] = await Promise.all([tallyOf(QUEUED), tallyOf(`${QUEUED} AND Tenant = ${quoted(tenant)}`)]);
-    if (all.queued + all.admitted >= maxQueued) {
-      throw unavailable("queue_full", "Too many jobs are waiting; try again later");
-    }
-    if (own.queued + own.admitted >= maxQueuedPerTenant) {
+  function admittedSince(since: number, scope: Scope): number {
+    let jobs = 0;
+    for (const { tenant, at } of own.values()) if (at >= since && isOf(scope, tenant)) jobs += 1;
+    return jobs;
+  }
+
+  return async ({ tenant }: Caller, jobId: string): Promise<void> => {
+    await Promise.all([reach(""), look("")]);
+    const all: Scope = { limit: maxQueued };
+    const theirs: Scope = { tenant, limit: maxQueuedPerTenant };
+    await Promise.all([all, theirs].map((one) => isFull(one) === "perhaps" && recount(queryOf(one))));
+    // What nobody counts is taken to be as it was published.
+    if (isFull(all) !== "no") throw unavailable("queue_full", "Too many jobs are waiting; try again later");
+    if (isFull(theirs) !== "no") {
       const headers = { "Retry-After": String(RETRY_AFTER_SECONDS) };
       throw new HttpError(429, "tenant_queue_full", `More than ${maxQueuedPerTenant} of your jobs are waiting`, {
         headers,
       });
     }
-    all.admitted += 1;
-    own.admitted += 1;
+    own.set(jobId, { tenant, at: Date.now() });
   };
+}
+
+function queryOf({ tenant }: Scope): string {
+  return tenant === undefined ? QUEUED : `${QUEUED} AND Tenant = ${quoted(tenant)}`;
+}
+
+function isOf(scope: Scope, tenant: string): boolean {
+  return scope.tenant === undefined || scope.tenant === tenant;
+}
+
+function sum(counts: TenantCounts, scope: Scope): number {
+  return counts.reduce((total, [tenant, jobs]) => (isOf(scope, tenant) ? total + jobs : total), 0);
 }

@@ -14,6 +14,7 @@ import { localOnly } from "./middleware/localOnly.ts";
 import { limitReads } from "./middleware/rateLimit.ts";
 import { unreadBody } from "./middleware/unreadBody.ts";
 import { createReadPool, createReadProvider } from "./poolStatus.ts";
+import { createQueueReports } from "./queueReports.ts";
 import { codecRoutes } from "./routes/codec.ts";
 import { dashboardRoutes } from "./routes/dashboard.ts";
 import { deliveryRoutes } from "./routes/deliveries.ts";
@@ -32,7 +33,8 @@ import { reportingStore } from "./storeErrors.ts";
 export function createApp(given: ApiDeps): Hono<ApiEnv> {
   const deps = { ...given, store: reportingStore(given.store) };
   const { log, metrics } = deps;
-  const readPool = createReadPool(deps);
+  const reports = createQueueReports(deps);
+  const readPool = createReadPool(deps, reports);
   const jobs = createJobReader(deps);
   const watchJob = createWatchJob(deps, jobs.readNow);
   // Under a base path, `/` ends with a slash, too.
@@ -70,7 +72,7 @@ export function createApp(given: ApiDeps): Hono<ApiEnv> {
 
   // Whatever is mounted from here on needs a key.
   app.use(authenticate(deps));
-  mount(submissionRoutes(deps, jobs, watchJob));
+  mount(submissionRoutes(deps, reports, jobs, watchJob));
 
   // Submissions have a limit of their own, and were answered above.
   app.use(limitReads(deps));

@@ -3,6 +3,7 @@ import { z } from "zod";
 import { integer, LATEST_MS } from "../jobs/fields.ts";
 import { type JobType, jobTypes } from "../jobs/job.ts";
 import { isFinal, type JobState, jobStates } from "../jobs/states.ts";
+import { isLatestRun } from "../latestRun.ts";
 import { searchAttributes } from "../temporal.ts";
 import { ids } from "../workflows/names.ts";
 import { type JobReading, readingOf } from "./readJob.ts";
@@ -49,6 +50,7 @@ const FIRST_SLICE_MS = 3_600_000;
 interface Listed {
   position: Position;
   reading: JobReading;
+  run: WorkflowExecutionInfo;
 }
 
 export async function listJobs(client: Client, { after, limit, ...filters }: JobQuery): Promise<JobPage> {
@@ -70,7 +72,8 @@ export async function listJobs(client: Client, { after, limit, ...filters }: Job
       const isOfTenant = filters.tenant === undefined || view.tenant === filters.tenant;
       return isOfTenant && !removed.has(ids.removal(view.id));
     });
-    found.push(...listed.filter(({ position }) => isAfter(position, after)).sort(byPosition));
+    const inOrder = listed.filter(({ position }) => isAfter(position, after)).sort(byPosition);
+    found.push(...(await latestOf(client, inOrder, limit + 1 - found.length)));
     end = start;
     width *= 4;
   }
@@ -125,9 +128,24 @@ async function beingRemoved(client: Client): Promise<Set<string>> {
   });
 }
 
+/** The first `wanted` of them that are how their jobs are: one that was reset has gone on in another run. */
+async function latestOf(client: Client, listed: readonly Listed[], wanted: number): Promise<Listed[]> {
+  const latest: Listed[] = [];
+  for (let next = 0; next < listed.length && latest.length < wanted; ) {
+    const some = listed.slice(next, next + wanted - latest.length);
+    next += some.length;
+    const check = async ({ run }: Listed) => run.status.name === "RUNNING" || (await isLatestRun(client, run));
+    const areLatest = await temporalCall(client, () => Promise.all(some.map(check)));
+    latest.push(...some.filter((_, index) => areLatest[index]));
+  }
+  return latest;
+}
+
 function listedOf(workflow: WorkflowExecutionInfo): Listed[] {
   const reading = readingOf(workflow);
-  return reading === undefined ? [] : [{ position: [workflow.startTime.getTime(), reading.view.id], reading }];
+  return reading === undefined
+    ? []
+    : [{ position: [workflow.startTime.getTime(), reading.view.id], reading, run: workflow }];
 }
 
 function byPosition({ position: [at, id] }: Listed, { position: [otherAt, otherId] }: Listed): number {

@@ -2,45 +2,48 @@ import { type WorkflowHandle, WorkflowNotFoundError } from "@temporalio/client";
 import { providerSentences } from "../gpus/provider.ts";
 import type { JobOutlook, PoolStatus, ProviderStatus } from "../gpus/types.ts";
 import { isUnreadable } from "../payloadCodec.ts";
-import { poolStatus, providerSeen } from "../workflows/messages.ts";
+import { providerSeen } from "../workflows/messages.ts";
 import { ids } from "../workflows/names.ts";
 import type { ApiDeps, Caller } from "./context.ts";
 import { onceIn } from "./once.ts";
+import type { QueueReports } from "./queueReports.ts";
 import { temporalCall } from "./temporalCall.ts";
 
 const ANSWER_WITHIN_MS = 1000;
-/** Each query costs the pool a workflow task. */
 const KEPT_FOR_MS = 1000;
+/** What is kept for longer is what was read of it. */
+const LOOK_KEPT_FOR_MS = 250;
 
 const NEUTRAL = "No GPU can be had at the moment; the job runs as soon as there is one again";
 
 /** What a job may expect, and what is known of the provider. */
 type Outlook = JobOutlook & { provider?: ProviderStatus };
 
-/** How a pool is, at most a second ago. */
+/** How a pool is, about two seconds ago at most. */
 export type PoolLook =
   | { is: "known"; status: PoolStatus }
   /** It does not run: it starts with the next job, or the reconciler starts it. */
   | { is: "absent" }
-  /** It does not say so within a second. `trouble`: nor can Temporal be asked whether there is such a pool. */
+  /** It does not say so. `trouble`: nor can Temporal be asked whether there is such a pool. */
   | { is: "unknown"; trouble?: unknown };
 
 export type ReadPool = (gpuType: string) => Promise<PoolLook>;
 
-export function createReadPool({ client, log }: Pick<ApiDeps, "client" | "log">): ReadPool {
-  return onceIn(KEPT_FOR_MS, async (gpuType) => {
-    const pool = client.workflow.getHandle(ids.pool(gpuType));
+/** Nobody asks the pool itself: it is the busiest workflow of all, and Temporal refuses questions to it. */
+export function createReadPool(
+  { client, log }: Pick<ApiDeps, "client" | "log">,
+  { pool: reportOf, isFresh }: QueueReports,
+): ReadPool {
+  return onceIn(LOOK_KEPT_FOR_MS, async (gpuType) => {
     try {
-      const status = await temporalCall(client, () => pool.query(poolStatus), ANSWER_WITHIN_MS);
-      return isUnreadable(status) ? { is: "unknown" } : { is: "known", status };
+      const report = await reportOf(gpuType);
+      if (report !== undefined && isFresh(report)) return { is: "known", status: report.status };
     } catch (error) {
-      if (error instanceof WorkflowNotFoundError) return { is: "absent" };
-      log.debug({ err: error, pool: gpuType }, "the pool does not answer");
-      return await whetherThere(pool);
+      log.debug({ err: error, pool: gpuType }, "what the pool said of itself cannot be read");
     }
+    return await whetherThere(client.workflow.getHandle(ids.pool(gpuType)));
   });
 
-  /** A query needs a worker; this only needs the server. */
   async function whetherThere(pool: WorkflowHandle): Promise<PoolLook> {
     try {
       const { status } = await temporalCall(client, () => pool.describe(), ANSWER_WITHIN_MS);

@@ -1,9 +1,10 @@
 import { Forecast, type Slot, slotsOf } from "./forecast.ts";
 import { serviceOrder, type WaitingJob } from "./order.ts";
+import { placesOf } from "./places.ts";
 import { furtherGpus, launchableAt, type PolicySettings } from "./policy.ts";
 import type { PoolState } from "./pool.ts";
 import type { KnownTrouble } from "./provider.ts";
-import type { JobOutlook, PoolStatus, ProviderStatus, WaitingReason } from "./types.ts";
+import type { JobOutlook, PoolReport, PoolStatus, ProviderStatus, WaitingReason } from "./types.ts";
 
 /** A launch that takes so many times as long as usual, and so much more, is not going well. */
 const OVERDUE_LAUNCHES = 3;
@@ -19,6 +20,10 @@ export function statusOf(pool: PoolState, now: number, settings: PolicySettings)
     gpus: pool.gpus.map(({ sequence: _sequence, request: _request, expectedMs: _expectedMs, ...view }) => view),
     ...(pool.provider && { provider: shown(pool.provider) }),
   };
+}
+
+export function reportOf(pool: PoolState, now: number, settings: PolicySettings): PoolReport {
+  return { at: now, status: statusOf(pool, now, settings), waiting: [...placesOf(pool.queue)] };
 }
 
 function shown({ at: _at, ...status }: KnownTrouble): ProviderStatus {

@@ -1,4 +1,5 @@
 import { type Learnt, learnArrival, learnLaunch, learnService, nothingLearnt, serviceRatios } from "./learnt.ts";
+import { displacedBy, MAX_WAITING } from "./places.ts";
 import type { KnownTrouble } from "./provider.ts";
 import { charge, type Shares } from "./shares.ts";
 import type { Assignment, Census, GpuChange, GpuView, LeaseRequest, PoolLimits } from "./types.ts";
@@ -81,13 +82,10 @@ export function createPool(type: string, limits: PoolLimits, now: number): PoolS
 }
 
 /**
- * More are not put in order at one time, so that a pool's state stays below the 2 MB that Temporal takes. A job beyond
- * them waits all the same, and a census brings it when others have left.
+ * A job asks for a GPU, perhaps again.
+ * @param mayDisplace asked only when all places are taken: false keeps them as they are, as earlier versions did
  */
-export const MAX_WAITING = 5000;
-
-/** A job asks for a GPU, perhaps again. */
-export function addRequest(pool: PoolState, request: LeaseRequest, now: number): void {
+export function addRequest(pool: PoolState, request: LeaseRequest, now: number, mayDisplace = () => true): void {
   const known = pool.queue.findIndex((job) => job.jobId === request.jobId);
   const queued = pool.queue[known];
   if (queued !== undefined) {
@@ -97,7 +95,11 @@ export function addRequest(pool: PoolState, request: LeaseRequest, now: number):
   const holder = pool.gpus.find((gpu) => gpu.lease?.jobId === request.jobId);
   // Asked for before the grant arrived: the lease answers it. After it, a higher attempt means that it was lost.
   if (holder?.request !== undefined && request.attempt <= holder.request.attempt) return;
-  if (pool.queue.length >= MAX_WAITING) return;
+  if (pool.queue.length >= MAX_WAITING) {
+    const displaced = mayDisplace() ? displacedBy(request, pool.queue) : undefined;
+    if (displaced === undefined) return;
+    withdrawRequest(pool, displaced.jobId);
+  }
   // With the new property behind the spread V8 gives each object a shape of its own, and plans take twice as long.
   pool.queue.push({ queuedAt: now, ...request });
   learnArrival(pool.learnt, now);
@@ -223,7 +225,7 @@ export function forgetGpu(pool: PoolState, gpuId: string, now: number): void {
 }
 
 /** The world as the reconciler saw it, where messages were lost or a workflow was terminated. */
-export function applyCensus(pool: PoolState, census: Census, now: number): void {
+export function applyCensus(pool: PoolState, census: Census, now: number, mayDisplace = () => true): void {
   const { min = census.limits.min, max = census.limits.max, paused = census.paused } = pool.resized;
   pool.limits = { min, max };
   pool.paused = paused ?? pool.paused;
@@ -245,7 +247,7 @@ export function applyCensus(pool: PoolState, census: Census, now: number): void 
     }
   }
   for (const jobId of census.goneJobs) withdrawRequest(pool, jobId);
-  for (const request of census.missingJobs) addRequest(pool, request, now);
+  for (const request of census.missingJobs) addRequest(pool, request, now, mayDisplace);
 }
 
 /** An operator changes the limits, or holds the pool: a paused one neither launches nor assigns. */

@@ -216,6 +216,24 @@ export interface PoolStatus {
   provider?: ProviderStatus;
 }
 
+/** What a pool tells everybody, about once a second while anything changes and after each census. */
+export interface PoolReport {
+  /** Epoch milliseconds. */
+  at: number;
+  status: PoolStatus;
+  /** How many jobs of each tenant are in its order. */
+  waiting: TenantCounts;
+}
+
+/** The jobs that are queued and in no pool's order: their inputs are being prepared, or the order is full. */
+export interface ElsewhereReport {
+  /** Epoch milliseconds at which the look began. */
+  at: number;
+  waiting: TenantCounts;
+}
+
+export type TenantCounts = [tenant: string, jobs: number][];
+
 /** Why a job that waits does not run yet. */
 export const waitingReasons = ["gpu_starting", "gpu_busy", "provider_unavailable", "gpu_limit", "paused"] as const;
 export type WaitingReason = (typeof waitingReasons)[number];

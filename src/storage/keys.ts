@@ -29,6 +29,10 @@ export const keys = {
   webhook: (jobId: string) => `webhooks/${fileName(jobId)}.json`,
   /** What an operator set for a pool. */
   pool: (type: string) => `pools/${plain(type)}.json`,
+  /** What a pool last said of itself. */
+  poolReport: (type: string) => `waiting/pools/${plain(type)}.json`,
+  /** How many jobs wait outside of the pools. */
+  elsewhereReport: "waiting/elsewhere.json",
   /** What an instance cost. @param stoppedAt ISO 8601; entries are kept by its day */
   ledger: (stoppedAt: string, workload: string) => `ledger/${stoppedAt.slice(0, 10)}/${plain(workload)}.json`,
   /** @param day YYYY-MM-DD */

@@ -1,7 +1,7 @@
-import { Readable } from "node:stream";
 import { z } from "zod";
+import { readJson, writeJson } from "./jsonDocuments.ts";
 import { keys } from "./keys.ts";
-import { ObjectNotFound, type ObjectStore } from "./objectStore.ts";
+import type { ObjectStore } from "./objectStore.ts";
 
 const overridesSchema = z.object({
   min: z.number().int().nonnegative().optional(),
@@ -13,16 +13,9 @@ const overridesSchema = z.object({
 export type PoolOverrides = z.infer<typeof overridesSchema>;
 
 export async function readPoolOverrides(store: ObjectStore, type: string): Promise<PoolOverrides> {
-  try {
-    const { body } = await store.get(keys.pool(type));
-    return overridesSchema.parse(JSON.parse(Buffer.concat(await body.toArray()).toString()));
-  } catch (error) {
-    if (error instanceof ObjectNotFound) return {};
-    throw error;
-  }
+  return overridesSchema.parse((await readJson(store, keys.pool(type))) ?? {});
 }
 
 export async function writePoolOverrides(store: ObjectStore, type: string, overrides: PoolOverrides): Promise<void> {
-  const body = Readable.from([Buffer.from(JSON.stringify(overrides))]);
-  await store.put(keys.pool(type), body, { contentType: "application/json" });
+  await writeJson(store, keys.pool(type), overrides);
 }

@@ -10,9 +10,11 @@ import { type Config, ownOrigin } from "../config.ts";
 import { createMediaTools } from "../media/ffmpeg.ts";
 import type { Metrics } from "../metrics.ts";
 import { createObjectStore } from "../storage/index.ts";
+import { createPoolReports } from "./poolReports.ts";
 
 export interface BuiltActivities {
   activities: ReturnType<typeof createActivities>;
+  sinks: ReturnType<typeof createPoolReports>["sinks"];
   provider: Provider;
   close(): Promise<void>;
 }
@@ -43,5 +45,14 @@ export async function buildActivities(
     metrics,
     modal: config.modal && createModalFunction(config.modal),
   });
-  return { activities, provider, close: () => safeFetch.close() };
+  const reports = createPoolReports(store);
+  return {
+    activities,
+    sinks: reports.sinks,
+    provider,
+    async close() {
+      await reports.close();
+      await safeFetch.close();
+    },
+  };
 }

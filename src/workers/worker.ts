@@ -41,13 +41,13 @@ async function startWith(
   built: BuiltActivities,
   metrics: Metrics,
 ) {
-  const { activities, provider, close } = built;
+  const { activities, sinks, provider, close } = built;
   // Nothing waits for it: jobs are taken whatever it says.
   const providerTrouble = provider.check();
   providerTrouble.catch(() => {});
   const connection = await connectWorkers(config);
   const stopHearing = onTaskFailure(({ workflowType = "unknown" }) => metrics.workflowTaskFailed(workflowType));
-  const workers = await startWorkers({ config, connection, activities, workflowBundle, metrics });
+  const workers = await startWorkers({ config, connection, activities, workflowBundle, sinks, metrics });
   await startReconciler(client, config);
   await ensureSchedules(client);
   return {

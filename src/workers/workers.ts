@@ -3,6 +3,7 @@ import { fileURLToPath } from "node:url";
 import {
   bundleWorkflowCode,
   type CompiledWorkerOptions,
+  type InjectedSinks,
   NativeConnection,
   Worker,
   type WorkerOptions,
@@ -12,6 +13,7 @@ import type { createActivities } from "../activities/index.ts";
 import type { Config } from "../config.ts";
 import type { Metrics } from "../metrics.ts";
 import { connectionOptions, dataConverter, failureConverterPath, taskQueues } from "../temporal.ts";
+import type { PoolSinks } from "../workflows/gpuPool.ts";
 import { boundedFailures } from "./boundedFailures.ts";
 import { runInputsWorker } from "./inputsWorker.ts";
 import { runSinks } from "./taskFailures.ts";
@@ -21,6 +23,7 @@ export interface WorkersOptions {
   connection: NativeConnection;
   activities: ReturnType<typeof createActivities>;
   workflowBundle: WorkflowBundle;
+  sinks: InjectedSinks<PoolSinks>;
   metrics: Metrics;
 }
 
@@ -53,7 +56,7 @@ const SHUTDOWN_FORCE = "20s";
  * watches and one that runs; a paid GPU must never wait for a slot.
  */
 export async function startWorkers(options: WorkersOptions): Promise<RunningWorkers> {
-  const { config, connection, activities, workflowBundle, metrics } = options;
+  const { config, connection, activities, workflowBundle, sinks, metrics } = options;
   const instances = Object.values(config.gpu.pools).reduce((sum, pool) => sum + pool.max, 0);
   const common: Omit<WorkerOptions, "taskQueue"> = {
     // The SDK takes it, and does not declare it.
@@ -62,7 +65,7 @@ export async function startWorkers(options: WorkersOptions): Promise<RunningWork
     namespace: config.temporal.namespace,
     dataConverter: dataConverter(config.temporal, "throw"),
     activities,
-    sinks: runSinks,
+    sinks: { ...runSinks, ...sinks },
     interceptors: { activity: [() => ({ inbound: boundedFailures })] },
     identity: `${process.pid}@${hostname()}`,
     maxHeartbeatThrottleInterval: "3s",

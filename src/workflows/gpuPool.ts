@@ -1,16 +1,17 @@
 import {
-  allHandlersFinished,
-  condition,
   continueAsNew,
+  patched,
   proxyActivities,
   proxyLocalActivities,
+  proxySinks,
+  type Sinks,
   setCurrentDetails,
   setHandler,
   workflowInfo,
 } from "@temporalio/workflow";
 import type { Activities } from "../activities/index.ts";
 import type { PoolMessage } from "../activities/signals.ts";
-import { statusOf } from "../gpus/outlook.ts";
+import { reportOf, statusOf } from "../gpus/outlook.ts";
 import { launchableNodes, type Plan, type PolicySettings, plan } from "../gpus/policy.ts";
 import {
   addRequest,
@@ -27,7 +28,7 @@ import {
   withdrawRequest,
 } from "../gpus/pool.ts";
 import { noticeProvider } from "../gpus/provider.ts";
-import type { PoolLimits } from "../gpus/types.ts";
+import type { PoolLimits, PoolReport } from "../gpus/types.ts";
 import { createAlarm } from "./alarm.ts";
 import { census, gpuChanged, poolStatus, providerReport, requestLease, resizePool, withdrawLease } from "./messages.ts";
 import { ids } from "./names.ts";
@@ -53,6 +54,13 @@ const { sendPoolMessages } = proxyActivities<Activities>({
 });
 const { wantCensus } = proxyLocalActivities<Activities>({ startToCloseTimeout: "5s" });
 
+/** Where a pool says how it is, for whoever asks: a query would need its worker, and its attention. */
+export interface PoolSinks extends Sinks {
+  poolReports: { publish(report: PoolReport): void };
+}
+const { poolReports } = proxySinks<PoolSinks>();
+const REPORT_EVERY_MS = 1000;
+
 /**
  * One pool per workload type: keeps the queue of the jobs that wait for a GPU, and decides which of them
  * gets which instance and when another instance is launched.
@@ -66,14 +74,16 @@ export async function gpuPool(input: PoolInput): Promise<void> {
   const record = (apply: (now: number) => void) => {
     inbox.push(() => apply(Date.now()));
   };
-  setHandler(requestLease, (request) => record((now) => addRequest(pool, request, now)));
+  const mayDisplace = () => patched("places-shared-out");
+  setHandler(requestLease, (request) => record((now) => addRequest(pool, request, now, mayDisplace)));
   setHandler(withdrawLease, ({ jobId }) => record(() => withdrawRequest(pool, jobId)));
   setHandler(gpuChanged, (change) => record(() => applyChange(pool, change)));
-  setHandler(census, (seen) => record((now) => applyCensus(pool, seen, now)));
+  setHandler(census, (seen) => record((now) => applyCensus(pool, seen, now, mayDisplace)));
   setHandler(providerReport, (report) => record(() => noticeProvider(pool, report)));
   setHandler(resizePool, (size) => record(() => resize(pool, size)));
   setHandler(poolStatus, () => statusOf(pool, workflowInfo().unsafe.now(), settings));
 
+  let reportedAt = Number.NEGATIVE_INFINITY;
   if (pool.censusAt === undefined) await wantCensus();
   for (;;) {
     for (const apply of inbox.splice(0)) apply();
@@ -84,16 +94,23 @@ export async function gpuPool(input: PoolInput): Promise<void> {
     setCurrentDetails(describe(pool));
     const messages = toMessages(pool, decided, settings, now);
     if (messages.length > 0) await send(pool, messages);
-    if (inbox.length > 0 || messages.length > 0) continue;
+    const isBusy = inbox.length > 0 || messages.length > 0;
     const needed = pool.queue.length > 0 || pool.gpus.length > 0;
     const endsAt = needed ? undefined : pool.busyAt + settings.lingerMs;
-    if (endsAt !== undefined && endsAt <= now) return;
-    if (workflowInfo().continueAsNewSuggested) {
-      await condition(allHandlersFinished);
-      if (inbox.length === 0) await continueAsNew<typeof gpuPool>({ type, settings, pool });
-      continue;
+    if (!isBusy && endsAt !== undefined && endsAt <= now) return;
+    // Earlier versions waited for a quiet moment, which a busy pool may never have.
+    if (workflowInfo().continueAsNewSuggested && (!isBusy || patched("continue-while-busy"))) {
+      for (const apply of inbox.splice(0)) apply();
+      await continueAsNew<typeof gpuPool>({ type, settings, pool });
     }
-    const wakeAt = earliest([decided.wakeAt, endsAt]);
+    const reportDue = now >= reportedAt + REPORT_EVERY_MS;
+    if (reportDue) {
+      poolReports.publish(reportOf(pool, now, settings));
+      reportedAt = now;
+    }
+    if (isBusy) continue;
+    const reportAt = reportDue || !patched("report-of-pool") ? undefined : reportedAt + REPORT_EVERY_MS;
+    const wakeAt = earliest([decided.wakeAt, endsAt, reportAt]);
     await alarm.wait(() => inbox.length > 0, wakeAt, "next decision of the pool");
   }
 }

@@ -1,8 +1,7 @@
 import {
-  allHandlersFinished,
-  condition,
   continueAsNew,
   log,
+  patched,
   proxyActivities,
   proxyLocalActivities,
   rootCause,
@@ -54,11 +53,12 @@ export async function reconcileGpus(input: ReconcilerInput): Promise<void> {
       log.error("the look at instances, managers and jobs failed", { error: rootCause(error) ?? String(error) });
     }
     const nextAt = startedAt + intervalMs;
-    while (!wanted && Date.now() < nextAt) {
-      if (workflowInfo().continueAsNewSuggested) {
-        await condition(allHandlersFinished);
+    for (;;) {
+      const isDue = wanted || Date.now() >= nextAt;
+      // Earlier versions did so only between looks, of which some take longer than the time to the next one.
+      if (workflowInfo().continueAsNewSuggested && (!isDue || patched("continue-while-busy")))
         await continueAsNew<typeof reconcileGpus>({ intervalMs, since, seen });
-      }
+      if (isDue) break;
       await alarm.wait(() => wanted, nextAt, "until the next look");
     }
   }

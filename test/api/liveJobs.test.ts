@@ -12,7 +12,7 @@ import { ids } from "../../src/workflows/names.ts";
 import { eventually } from "../support/eventually.ts";
 import { testLog } from "../support/runtime.ts";
 import { advance } from "./standIns.ts";
-import { connectTestClient, startTestApi, type TestApi } from "./support.ts";
+import { connectTestClient, report, startTestApi, type TestApi } from "./support.ts";
 
 describe("a job that a worker works on", () => {
   const taskQueue = taskQueues.main;
@@ -130,11 +130,9 @@ describe("a job that a worker works on", () => {
     const gpuType = "media:fast";
     const strict = await startTestApi({ client, env: { C3_RENDER_KEYS: JSON.stringify(keys) } });
     const id = randomUUID();
-    const pool = await client.workflow.start("refused", {
-      workflowId: ids.pool(gpuType),
-      taskQueue,
-      args: [[id], said],
-    });
+    const waitingFor = "provider_unavailable" as const;
+    const provider = { state: "refused" as const, reason: said, since: 0 };
+    await report(strict, gpuType, { queue: [{ jobId: id, position: 1, waitingFor }], provider });
     const view = { ...viewOf(id, "queued", "waiting"), tenant: "anna" };
     const job = await client.workflow.start("rendering", {
       workflowId: ids.job(id),
@@ -172,18 +170,19 @@ describe("a job that a worker works on", () => {
       reason: said,
       since: "1970-01-01T00:00:00.000Z",
     });
-    await Promise.all([pool.terminate(), job.terminate()]);
+    await job.terminate();
     await strict.close();
   });
 
   it("shows its position in the queue that it waits in", async () => {
     const id = randomUUID();
     const gpuType = `test:${id}`;
-    const pool = await client.workflow.start("queueing", {
-      workflowId: ids.pool(gpuType),
-      taskQueue,
-      args: [[randomUUID(), id]],
-    });
+    const queue = [randomUUID(), id].map((jobId, index) => ({
+      jobId,
+      position: index + 1,
+      waitingFor: "gpu_busy" as const,
+    }));
+    await report(api, gpuType, { queue });
     const job = await client.workflow.start("rendering", {
       workflowId: ids.job(id),
       taskQueue: `nobody-${id}`,
@@ -191,6 +190,6 @@ describe("a job that a worker works on", () => {
     });
     const waiting = { stage: "waiting", progress: null, position: 2, waiting_for: "gpu_busy" };
     assert.deepEqual(await statusOf(id), { id, status: "queued", ...waiting });
-    await Promise.all([pool.terminate(), job.terminate()]);
+    await job.terminate();
   });
 });

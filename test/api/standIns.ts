@@ -1,6 +1,6 @@
 import { condition, defineSignal, proxyActivities, setHandler, upsertMemo } from "@temporalio/workflow";
 import { type JobView, withEvent } from "../../src/jobs/job.ts";
-import { endJob, poolStatus } from "../../src/workflows/messages.ts";
+import { endJob } from "../../src/workflows/messages.ts";
 
 export const advance = defineSignal<[string]>("advance");
 
@@ -35,27 +35,4 @@ export async function advancing(initial: JobView): Promise<void> {
     ended = true;
   });
   await condition(() => ended);
-}
-
-/** A pool whose provider refuses the key, and whose jobs wait for that. */
-export async function refused(jobIds: string[], reason: string): Promise<void> {
-  const waitingFor = "provider_unavailable" as const;
-  const queue = jobIds.map((jobId, index) => ({ jobId, position: index + 1, waitingFor }));
-  const provider = { state: "refused" as const, reason, since: 0 };
-  setHandler(poolStatus, () => ({
-    type: "test",
-    limits: { min: 0, max: 1 },
-    paused: false,
-    queue,
-    gpus: [],
-    provider,
-  }));
-  await condition(() => false);
-}
-
-/** A pool that says its queue. */
-export async function queueing(jobIds: string[]): Promise<void> {
-  const queue = jobIds.map((jobId, index) => ({ jobId, position: index + 1, waitingFor: "gpu_busy" as const }));
-  setHandler(poolStatus, () => ({ type: "test", limits: { min: 0, max: 1 }, paused: false, queue, gpus: [] }));
-  await condition(() => false);
 }

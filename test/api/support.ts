@@ -7,10 +7,13 @@ import { createApp } from "../../src/api/app.ts";
 import { createRateLimits } from "../../src/api/rateLimits.ts";
 import { listen } from "../../src/api/server.ts";
 import { type Config, loadConfig } from "../../src/config.ts";
+import type { PoolReport, PoolStatus } from "../../src/gpus/types.ts";
 import { createLogger, type Logger } from "../../src/log.ts";
 import { createMetrics } from "../../src/metrics.ts";
 import { ensureNamespace } from "../../src/namespace.ts";
 import { createObjectStore } from "../../src/storage/index.ts";
+import { writeJson } from "../../src/storage/jsonDocuments.ts";
+import { keys } from "../../src/storage/keys.ts";
 import type { ObjectStore } from "../../src/storage/objectStore.ts";
 import { testTemporal } from "../support/temporal.ts";
 
@@ -114,4 +117,19 @@ export async function connectTestClient(): Promise<{ client: Client; address: st
   await ensureNamespace(temporal);
   const connection = await Connection.connect({ address });
   return { client: new Client({ connection, namespace: temporal.namespace }), address };
+}
+
+/** What a pool says of itself, as its worker writes it. */
+export async function report(
+  { store }: Pick<TestApi, "store">,
+  type: string,
+  status: Partial<PoolStatus>,
+): Promise<void> {
+  const limits = { min: 0, max: 1 };
+  const document: PoolReport = {
+    at: Date.now(),
+    status: { type, limits, paused: false, queue: [], gpus: [], ...status },
+    waiting: [],
+  };
+  await writeJson(store, keys.poolReport(type), document);
 }

@@ -160,9 +160,9 @@ describe("what is not known", () => {
       },
     ],
     [
-      "how many jobs wait",
+      "whether Temporal would take a job",
       async () => {
-        lossy.lose("CountWorkflowExecutions", ALL);
+        lossy.lose("DescribeNamespace", ALL);
         const response = await api.post("/csm", { text: "Hello." });
         assert.equal(response.status, 503);
         assert.equal(((await response.json()) as Body).code, "temporal_unavailable");

@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import { randomUUID } from "node:crypto";
+import { MAX_WAITING, placesOf, shareOut } from "../../src/gpus/places.ts";
 import { launchableNodes, type PolicySettings, plan } from "../../src/gpus/policy.ts";
 import {
   addRequest,
@@ -8,7 +9,6 @@ import {
   confirmAssignment,
   confirmLaunch,
   createPool,
-  MAX_WAITING,
   type PoolState,
   resize,
   withdrawRequest,
@@ -69,6 +69,65 @@ describe("what a pool knows", () => {
     const missingJobs = [request("late")];
     applyCensus(pool, { at: NOW, limits: { min: 0, max: 4 }, gpus: [], missingJobs, goneJobs: [] }, NOW);
     assert.equal(queued(pool).at(-1), "late");
+  });
+
+  describe("shares its places out between tenants", () => {
+    const of = (tenant: string, jobId: string = randomUUID()) => ({ ...request(jobId), tenant });
+    const many = (tenant: string, count: number) => Array.from({ length: count }, () => of(tenant));
+    const poolOf = (...requests: LeaseRequest[][]) => {
+      const pool = createPool("media:fast", { min: 0, max: 4 }, NOW);
+      requests.flat().forEach((one, index) => {
+        addRequest(pool, one, NOW + index);
+      });
+      return pool;
+    };
+    const places = (pool: PoolState) => Object.fromEntries(placesOf(pool.queue));
+
+    const floods: { name: string; requests: LeaseRequest[][]; expected: Record<string, number> }[] = [
+      {
+        name: "a small tenant that comes after a flood",
+        requests: [many("flood", 5000), many("small", 3)],
+        expected: { flood: 4997, small: 3 },
+      },
+      {
+        name: "a second flood",
+        requests: [many("flood", 5000), many("other", 5000)],
+        expected: { flood: 2500, other: 2500 },
+      },
+      {
+        name: "a small tenant before two floods",
+        requests: [many("small", 3), many("flood", 6000), many("other", 6000)],
+        expected: { small: 3, flood: 2499, other: 2498 },
+      },
+      {
+        name: "as many tenants as places, and one more",
+        requests: [...Array.from({ length: 5000 }, (_, index) => many(`tenant ${index}`, 1)), many("late", 1)],
+        expected: Object.fromEntries(Array.from({ length: 5000 }, (_, index) => [`tenant ${index}`, 1])),
+      },
+    ];
+    for (const { name, requests, expected } of floods)
+      it(name, () => {
+        assert.deepEqual(places(poolOf(...requests)), expected);
+      });
+
+    it("each keeps its earliest", () => {
+      const flood = many("flood", MAX_WAITING);
+      const pool = poolOf(flood, many("small", 2));
+      const left = new Set(queued(pool));
+      const gone = flood.filter(({ jobId }) => !left.has(jobId));
+      assert.deepEqual(gone, flood.slice(-2));
+    });
+
+    it("a census brings those who have the fewest, the earliest first", () => {
+      const known = new Map([["flood", 4999]]);
+      const missing = [of("flood", "f1"), of("flood", "f2"), of("small", "s1"), of("small", "s2"), of("tiny", "t1")];
+      const brought = shareOut(known, missing).map(({ jobId }) => jobId);
+      assert.deepEqual(brought, ["s1", "t1", "s2"]);
+      const pool = poolOf(many("flood", 5000));
+      const missingJobs = missing.filter(({ jobId }) => brought.includes(jobId));
+      applyCensus(pool, { at: NOW, limits: { min: 0, max: 4 }, gpus: [], missingJobs, goneJobs: [] }, NOW);
+      assert.deepEqual(places(pool), { flood: 4997, small: 2, tiny: 1 });
+    });
   });
 
   it("moves a job from the queue to its GPU when the assignment is confirmed", () => {

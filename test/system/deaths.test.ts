@@ -1,4 +1,5 @@
 import assert from "node:assert/strict";
+import { randomUUID } from "node:crypto";
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -81,6 +82,64 @@ describe("what dies", () => {
       await server.stop();
       await rm(dataDir, { recursive: true, force: true });
     }
+  });
+
+  describe("a job that an operator resets", () => {
+    afterEach(() => stack.close());
+
+    /** To its first step, as the Web UI does. */
+    async function reset(id: string): Promise<void> {
+      const { client } = stack;
+      const { namespace } = client.options;
+      const workflowId = ids.job(id);
+      const { events } = await client.workflow.getHandle(workflowId).fetchHistory();
+      const first = events?.find((event) => event.workflowTaskCompletedEventAttributes);
+      await client.workflowService.resetWorkflowExecution({
+        namespace,
+        workflowExecution: { workflowId },
+        reason: "an operator's test",
+        requestId: randomUUID(),
+        workflowTaskFinishEventId: first!.eventId!,
+      });
+    }
+    const runsOf = async (id: string) => {
+      const statuses: string[] = [];
+      const query = `WorkflowId = '${ids.job(id)}'`;
+      for await (const { status } of stack.client.workflow.list({ query })) statuses.push(status.name);
+      return statuses.sort();
+    };
+    const listed = async (query = "") => {
+      const { jobs } = (await stack.get(`/jobs${query}`)).body as { jobs: { id: string; status: string }[] };
+      return jobs.map(({ id, status }) => [id, status]);
+    };
+
+    it("goes on, with its inputs; its caller is told once, and it is one job until nothing of it is left", async () => {
+      await start({ renderSeconds: 3 });
+      const audio_url = `${stack.simulator.url}/sim/files/voice.wav`;
+      const { body } = await stack.post("/whisper", { audio_url, notify_url: hook("reset") });
+      const id = String(body.id);
+      await untilRendering();
+      const looked = async () => (await stack.client.workflow.getHandle(ids.reconciler).describe()).historyLength;
+      await reset(id);
+      await eventually("both runs are listed", async () => (await runsOf(id)).join() === "RUNNING,TERMINATED");
+      const before = await looked();
+      await eventually("the reconciler has looked twice", async () => (await looked()) > before + 20);
+      assert.notDeepEqual(await stack.storedInputs(id), []);
+      assert.deepEqual(stack.simulator.received("reset"), []);
+      assert.deepEqual(await listed(), [[id, "queued"]]);
+      assert.deepEqual(await listed("?status=failed"), []);
+
+      stack.simulator.settings.renderSeconds = 0;
+      await stack.untilState(id, "success");
+      assert.equal(await stack.untilClosed(id), "COMPLETED");
+      await eventually("the webhook", () => stack.simulator.received("reset").length > 0);
+      const told = stack.simulator.received("reset").map((hook) => JSON.parse(hook.body).status);
+      assert.deepEqual(told, ["success"]);
+      assert.deepEqual(await listed(), [[id, "success"]]);
+
+      await fetch(`${stack.apiUrl}/jobs/${id}`, { method: "DELETE" });
+      await eventually("no run is left", async () => (await runsOf(id)).length === 0);
+    });
   });
 
   describe("a workflow that an operator terminates", () => {

@@ -1,5 +1,10 @@
 import assert from "node:assert/strict";
-import { resizePool } from "../../src/workflows/messages.ts";
+import { randomUUID } from "node:crypto";
+import type { ElsewhereReport, PoolReport } from "../../src/gpus/types.ts";
+import { createObjectStore } from "../../src/storage/index.ts";
+import { readJson } from "../../src/storage/jsonDocuments.ts";
+import { keys } from "../../src/storage/keys.ts";
+import { endJob, resizePool } from "../../src/workflows/messages.ts";
 import { ids } from "../../src/workflows/names.ts";
 import { eventually } from "../support/eventually.ts";
 import { startTestStack, type TestStack, type TestStackOptions } from "../support/stack.ts";
@@ -170,5 +175,38 @@ describe("GPUs", () => {
     assert.equal((await stack.untilState(id, "failed")).error, "Job expired before processing could begin");
     assert.equal(stack.simulator.instances().length, 0);
     assert.ok(launches().length < 30, `${launches().length} launches were tried`);
+  });
+
+  it("have what waits for them published, in the pool and on its way to it, and no pool that is gone", async () => {
+    await start();
+    const store = createObjectStore(stack.config.storage, "");
+    const waiting = async (key: string) => ((await readJson(store, key)) as PoolReport | ElsewhereReport)?.waiting;
+    const pool = stack.client.workflow.getHandle(ids.pool("media:fast"));
+    await succeed("So that there is a pool.");
+    await pool.signal(resizePool, { paused: true });
+    const held = await stack.submit({ text: "Held." });
+    await eventually("its pool speaks of it", async () => (await waiting(keys.poolReport("media:fast")))?.length === 1);
+    await eventually("the job is told", async () => (await stack.get(`/status/${held}`)).body.waiting_for === "paused");
+    const id = randomUUID();
+    const preparing = await stack.client.workflow.start("renderJob", {
+      workflowId: ids.job(id),
+      taskQueue: `nobody-${id}`,
+      memo: { view: { id, state: "queued", tenant: "anna" } },
+    });
+    await eventually("the reconciler speaks of it", async () => {
+      const found = await waiting(keys.elsewhereReport);
+      return found?.length === 1 && assert.deepEqual(found, [["anna", 1]]) === undefined;
+    });
+    await preparing.terminate();
+    await stack.client.workflow.getHandle(ids.job(held)).signal(endJob, { state: "cancelled" });
+    await eventually("nobody waits any more", async () => (await waiting(keys.elsewhereReport))?.length === 0);
+    await stack.untilClosed(held);
+    for (const { id: gpuId } of (await stack.get("/gpus")).body.gpus as { id: string }[])
+      await stack.client.workflow.getHandle(gpuId).cancel();
+    await eventually("the instance is gone", () => running().length === 0);
+    await pool.terminate();
+    await eventually("nothing is said of a pool that is gone", async () => {
+      return (await readJson(store, keys.poolReport("media:fast"))) === undefined;
+    });
   });
 });

@@ -31,7 +31,8 @@ describe("the workers of a process", () => {
     const workflowBundle = await bundleWorkflowCode({ workflowsPath, logger: quiet });
     // A worker of a queue without workflows needs an activity.
     const activities = { nothing: async () => {} } as unknown as WorkersOptions["activities"];
-    workers = await startWorkers({ config, connection, activities, workflowBundle, metrics: createMetrics() });
+    const sinks = { poolReports: { publish: { fn() {} } } };
+    workers = await startWorkers({ config, connection, activities, workflowBundle, sinks, metrics: createMetrics() });
   });
   after(async () => {
     await workers?.stop();

@@ -11,6 +11,7 @@ import type { WatchJob } from "../jobWatch.ts";
 import { pathFor } from "../links.ts";
 import { limitSubmissions } from "../middleware/rateLimit.ts";
 import { documentAfter, preferredWaitSeconds } from "../preferredWait.ts";
+import type { QueueReports } from "../queueReports.ts";
 import { submissionSchemas } from "../submissionSchemas.ts";
 import { acceptJob, type Submission, submitJob } from "../submitJob.ts";
 import { createTurns } from "../turns.ts";
@@ -22,9 +23,9 @@ const MAX_STARTS = 32;
 const TURN_WITHIN_MS = 2000;
 
 /** A route per kind of job. */
-export function submissionRoutes(deps: ApiDeps, jobs: JobReader, watchJob: WatchJob) {
+export function submissionRoutes(deps: ApiDeps, reports: QueueReports, jobs: JobReader, watchJob: WatchJob) {
   const { vision, modal, api } = deps.config;
-  const admit = createAdmission(deps);
+  const admit = createAdmission(deps, reports);
   const inTurn = createTurns(MAX_STARTS, TURN_WITHIN_MS);
   const limit = limitSubmissions(deps);
   const schemas = submissionSchemas(deps.config);
@@ -41,7 +42,7 @@ export function submissionRoutes(deps: ApiDeps, jobs: JobReader, watchJob: Watch
     // The compiler does not see that type and input belong together.
     const job = { ...common, type, input: body.input, ...(gpuType !== undefined && { gpuType }) } as JobSpec;
     const start = async () => {
-      await admit(c.var.caller);
+      await admit(c.var.caller, job.id);
       return await submitJob(deps, job);
     };
     const submit = () => inTurn(start, () => c.req.raw.signal.aborted);
