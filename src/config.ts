@@ -156,7 +156,10 @@ function toConfig(env: Environment): Config {
     resultRetentionDays: env.RESULT_RETENTION_DAYS,
     outputDir: env.OUTPUT_DIR,
     keepTempFiles: env.KEEP_TEMP_FILES,
-    trustedOrigins: env.TRUSTED_ORIGINS,
+    trustedOrigins: {
+      inputs: [...env.TRUSTED_ORIGINS, ...env.TRUSTED_INPUT_ORIGINS],
+      webhooks: [...env.TRUSTED_ORIGINS, ...env.TRUSTED_WEBHOOK_ORIGINS],
+    },
     ffmpegPath: env.FFMPEG_PATH,
     ffprobePath: env.FFPROBE_PATH,
     logLevel: env.LOG_LEVEL,

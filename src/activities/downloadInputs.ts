@@ -101,7 +101,7 @@ export function createDownloadInputs(deps: ActivityDeps) {
     const hosts = inputsOf(job).flatMap(({ source }) => {
       if (!("url" in source)) return [];
       const { host, origin } = new URL(source.url);
-      return config.trustedOrigins.includes(origin) ? [] : [`host ${host}`];
+      return config.trustedOrigins.inputs.includes(origin) ? [] : [`host ${host}`];
     });
     return [`tenant ${job.tenant}`, ...hosts];
   }

@@ -36,7 +36,7 @@ export function acceptJob(
   config: Config,
   { id, fingerprint }: Partial<IdempotentJob> = {},
 ) {
-  requirePublic("notify_url", body.notify_url, config.trustedOrigins);
+  requirePublic("notify_url", body.notify_url, config.trustedOrigins.webhooks);
   const createdAt = Date.now();
   return {
     id: id ?? randomUUID(),

@@ -6,7 +6,7 @@ import { Agent, buildConnector, type Dispatcher, fetch, type Headers, type Reque
 import { withoutQuery } from "../log.ts";
 import { watchLoop } from "../loopTime.ts";
 import { isPublicAddress } from "../net/addresses.ts";
-import { createNameResolver, type NameResolver } from "../net/resolver.ts";
+import { createNameResolver, NameNotFound, type NameResolver } from "../net/resolver.ts";
 import { timeLimit } from "../timeLimit.ts";
 import { urlOf } from "../url.ts";
 import { createFairLimit } from "./fairLimit.ts";
@@ -64,6 +64,14 @@ export class UnsafeUrl extends Error {
   override name = "UnsafeUrl";
 }
 
+/** A name leads nowhere, or to where nobody may go: which of the two is not for its caller, who would learn what is inside. */
+export class NoPublicAddress extends Error {
+  override name = "NoPublicAddress";
+  constructor(host: string) {
+    super(`${host} has no public address`);
+  }
+}
+
 export class TooLarge extends Error {
   override name = "TooLarge";
   constructor(maxBytes: number) {
@@ -72,8 +80,8 @@ export class TooLarge extends Error {
 }
 
 interface SafeFetchOptions {
-  /** Origins that are exempt, exactly. */
-  trustedOrigins: readonly string[];
+  /** Origins that are exempt, exactly: for what is downloaded, and for what is posted. */
+  trustedOrigins: { inputs: readonly string[]; webhooks: readonly string[] };
   /** Of the names of all other origins. */
   resolver?: NameResolver;
   pace?: Pace;
@@ -108,16 +116,17 @@ export function createSafeFetch(options: SafeFetchOptions): SafeFetch {
   const guarded = new Agent({ connect: guardedConnector(resolver) });
   const lookups = createFairLimit({ perKey: NAMES_PER_TENANT });
   const trusting = new Agent({ connect: { timeout: CONNECT_TIMEOUT_MS } });
-  const trusted = new Set(trustedOrigins);
+  const trustedInputs = new Set(trustedOrigins.inputs);
+  const trustedWebhooks = new Set(trustedOrigins.webhooks);
   /** Some servers answer 403 to whoever does not say who asks. */
   const identity = { "user-agent": readUserAgent() };
 
   /** The way to one URL; a trusted origin's redirects elsewhere are guarded like any other. */
-  function dispatcherFor(url: URL): Dispatcher {
+  function dispatcherFor(url: URL, isPost: boolean): Dispatcher {
     if (!isHttp(url)) {
       throw new UnsafeUrl(`${url.protocol}// is not http or https`);
     }
-    return trusted.has(url.origin) ? trusting : guarded;
+    return (isPost ? trustedWebhooks : trustedInputs).has(url.origin) ? trusting : guarded;
   }
 
   /** So that the connection finds the name looked up, or its tenant alone waits for it. */
@@ -127,14 +136,15 @@ export function createSafeFetch(options: SafeFetchOptions): SafeFetch {
   }
 
   async function request(url: URL, init: RequestInit & { signal: AbortSignal }, tenant: string): Promise<Response> {
-    const dispatcher = dispatcherFor(url);
+    const dispatcher = dispatcherFor(url, init.method === "POST");
     try {
       if (dispatcher === guarded) await findName(url, tenant, init.signal);
       const { credentials, target } = withoutCredentials(url);
       const headers = { ...identity, ...init?.headers, ...credentials };
       return await fetch(target, { ...init, headers, redirect: "manual", dispatcher });
     } catch (error) {
-      throw unwrapped(error);
+      const cause = unwrapped(error);
+      throw cause instanceof NameNotFound ? new NoPublicAddress(url.hostname) : cause;
     }
   }
 
@@ -200,7 +210,7 @@ function guardedConnector(resolver: NameResolver): buildConnector.connector {
       (found) => {
         const [first] = found;
         if (first === undefined || found.some(({ address }) => !isPublicAddress(address))) {
-          callback(refuse(hostname), "", 0);
+          callback(new NoPublicAddress(hostname), "", 0);
         } else if (options.all === true) callback(null, found);
         else callback(null, first.address, first.family);
       },

@@ -162,6 +162,8 @@ export const environmentSchema = z.object({
   OUTPUT_DIR: text.default("./output"),
   KEEP_TEMP_FILES: flag.default(false),
   TRUSTED_ORIGINS: list.pipe(z.array(origin)).default([]),
+  TRUSTED_INPUT_ORIGINS: list.pipe(z.array(origin)).default([]),
+  TRUSTED_WEBHOOK_ORIGINS: list.pipe(z.array(origin)).default([]),
   FFMPEG_PATH: text.optional(),
   FFPROBE_PATH: text.optional(),
   LOG_LEVEL: z.enum(["trace", "debug", "info", "warn", "error", "silent"]).default("info"),

@@ -24,8 +24,8 @@ export interface Config {
   /** Temporary files, one folder per job and attempt. */
   outputDir: string;
   keepTempFiles: boolean;
-  /** Origins that safeFetch lets through although their address is not public. */
-  trustedOrigins: string[];
+  /** Origins that are let through although their address is not public. */
+  trustedOrigins: { inputs: string[]; webhooks: string[] };
   ffmpegPath: string | undefined;
   ffprobePath: string | undefined;
   logLevel: LogLevel;

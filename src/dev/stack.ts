@@ -92,19 +92,21 @@ function simulate({ config, renderSeconds }: StackOptions): Promise<Simulator> {
 
 /** Our own files may be inputs, although they are local. */
 function trustingItself(config: Config): Config {
-  return { ...config, trustedOrigins: [...config.trustedOrigins, ownOrigin(config.api)] };
+  const { inputs, webhooks } = config.trustedOrigins;
+  return { ...config, trustedOrigins: { inputs: [...inputs, ownOrigin(config.api)], webhooks } };
 }
 
 /** The simulator's samples and receivers are inputs and targets, although they are local. */
 function withSimulator(config: Config, simulator: Simulator | undefined): Config {
   if (simulator === undefined) return config;
   const bootDelayMs = Math.min(config.gpu.bootDelayMs, config.simulator.launchSeconds * 1000);
+  const { inputs, webhooks } = config.trustedOrigins;
   const { comput3Url: apiUrl, apiKey, nodeUrlTemplate, comfyuiUrlTemplate } = simulator;
   return {
     ...config,
     gpu: { ...config.gpu, bootDelayMs },
     comput3: { ...config.comput3, apiUrl, apiKey, nodeUrlTemplate, comfyuiUrlTemplate },
     modal: config.modal ?? { ...simulator.modal, environment: undefined },
-    trustedOrigins: [...config.trustedOrigins, simulator.url],
+    trustedOrigins: { inputs: [...inputs, simulator.url], webhooks: [...webhooks, simulator.url] },
   };
 }

@@ -7,6 +7,15 @@ const globalUnicast = ipaddr.IPv6.parseCIDR("2000::/3");
 const embedding = new Set(["6to4", "teredo", "rfc6052", "rfc6145", "ipv4Mapped"]);
 
 /**
+ * Addresses of public ranges that lead inside at some providers: Azure's platform
+ * (https://learn.microsoft.com/azure/virtual-network/what-is-ip-address-168-63-129-16), Equinix Metal's metadata, and the service endpoints of
+ * IBM Cloud (https://cloud.ibm.com/docs/vpc?topic=vpc-service-endpoints-for-vpc). Those of the others lie in private ranges.
+ */
+const insideOfProviders = ["168.63.129.16/32", "192.80.8.124/32", "161.26.0.0/16", "166.8.0.0/14"].map((range) =>
+  ipaddr.IPv4.parseCIDR(range),
+);
+
+/**
  * Whether an IP address is public unicast: IPv4 outside of every special range, IPv6 only inside 2000::/3
  * and with no IPv4 address embedded, since what stands behind a translation cannot be seen.
  */
@@ -14,7 +23,9 @@ export function isPublicAddress(address: string): boolean {
   // A zone (`fe80::1%eth0`) makes sense for local addresses only.
   if (!ipaddr.isValid(address) || address.includes("%")) return false;
   const parsed = ipaddr.process(address);
-  if (parsed.kind() === "ipv4") return parsed.range() === "unicast";
+  if (parsed.kind() === "ipv4") {
+    return parsed.range() === "unicast" && !insideOfProviders.some((range) => parsed.match(range));
+  }
   const range = parsed.range();
   return range === "unicast" && !embedding.has(range) && parsed.match(globalUnicast);
 }

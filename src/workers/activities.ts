@@ -27,7 +27,7 @@ export async function buildActivities(
   metrics: Metrics,
 ): Promise<BuiltActivities> {
   const { apiUrl, apiKey = "", timeoutMs } = config.comput3;
-  const safeFetch = createSafeFetch({ trustedOrigins: config.trustedOrigins });
+  const safeFetch = createSafeFetch(config);
   const store = createObjectStore(config.storage, config.api.publicUrl ?? ownOrigin(config.api));
   await store.ensureReady();
   await sweepTempFolders(config);

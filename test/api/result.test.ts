@@ -41,7 +41,7 @@ describe("what is told of a job that ended", () => {
     await once(receiver, "listening");
     const origin = `http://127.0.0.1:${(receiver.address() as AddressInfo).port}`;
     hook = `${origin}/hook`;
-    safeFetch = createSafeFetch({ trustedOrigins: [origin] });
+    safeFetch = createSafeFetch({ trustedOrigins: { inputs: [origin], webhooks: [origin] } });
   });
   after(async () => {
     await safeFetch.close();

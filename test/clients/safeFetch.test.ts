@@ -5,8 +5,8 @@ import type { AddressInfo } from "node:net";
 import { text } from "node:stream/consumers";
 import { setTimeout as sleep } from "node:timers/promises";
 import { gzipSync } from "node:zlib";
-import { createSafeFetch, type SafeFetch, TooLarge, UnsafeUrl } from "../../src/clients/safeFetch.ts";
-import type { NameResolver } from "../../src/net/resolver.ts";
+import { createSafeFetch, NoPublicAddress, type SafeFetch, TooLarge, UnsafeUrl } from "../../src/clients/safeFetch.ts";
+import { NameNotFound, type NameResolver } from "../../src/net/resolver.ts";
 
 /** Names that a test may look up; what they lead to is an attacker's choice. */
 const names: Record<string, string[]> = {
@@ -31,6 +31,7 @@ describe("safeFetch", () => {
   const resolver: NameResolver = {
     async resolve(name) {
       lookups.push(name);
+      if (name === "missing.test") throw new NameNotFound("the name was not found");
       const addresses = names[name] ?? ["127.0.0.1"];
       return addresses.map((address) => ({ address, family: address.includes(":") ? 6 : 4 }));
     },
@@ -50,8 +51,11 @@ describe("safeFetch", () => {
     server.listen(0, "127.0.0.1");
     await once(server, "listening");
     port = (server.address() as AddressInfo).port;
-    fetcher = createSafeFetch({ trustedOrigins: [], resolver });
-    trusting = createSafeFetch({ trustedOrigins: [`http://127.0.0.1:${port}`], resolver });
+    fetcher = createSafeFetch({ trustedOrigins: { inputs: [], webhooks: [] }, resolver });
+    trusting = createSafeFetch({
+      trustedOrigins: { inputs: [`http://127.0.0.1:${port}`], webhooks: [`http://127.0.0.1:${port}`] },
+      resolver,
+    });
   });
   after(async () => {
     await Promise.all([fetcher.close(), trusting.close()]);
@@ -106,19 +110,32 @@ describe("safeFetch", () => {
     ],
     ...["192.0.2.1", "user:secret@127.0.0.1", "8.8.8.8@127.0.0.1", ...Object.keys(names)],
   ];
+  const isRefused = (error: unknown) => error instanceof UnsafeUrl || error instanceof NoPublicAddress;
   for (const host of hostile) {
     it(`refuses http://${host} and contacts nobody`, async () => {
       const before = contacts;
       const error = await get(`http://${host}:${port}/`).catch((caught: unknown) => caught);
-      assert.ok(error instanceof UnsafeUrl, String(error));
+      assert.ok(isRefused(error) && error instanceof Error, String(error));
       assert.ok(!error.message.includes("secret"), error.message);
       await assert.rejects(
         fetcher.post(`http://${host}:${port}/`, { body: "{}", headers: {}, timeoutMs: 5000, tenant: "t" }),
-        UnsafeUrl,
+        isRefused,
       );
       assert.equal(contacts, before);
     });
   }
+
+  it("tells a name that is private from none that there is not", async () => {
+    const told = async (name: string) => {
+      const error = await get(`http://${name}/`).then(
+        () => undefined,
+        (caught: unknown) => caught as Error,
+      );
+      return [error?.name, error?.message.replace(name, "it")];
+    };
+    assert.deepEqual(await told("private.test"), await told("missing.test"));
+    assert.deepEqual(await told("private.test"), ["NoPublicAddress", "it has no public address"]);
+  });
 
   for (const url of [
     "file:///etc/passwd",
@@ -138,9 +155,21 @@ describe("safeFetch", () => {
     "//169.254.169.254/",
   ]) {
     it(`refuses a redirect of a trusted origin to ${target}`, async () => {
-      await assert.rejects(get(`http://127.0.0.1:${port}/?to=${encodeURIComponent(target)}`, trusting), UnsafeUrl);
+      await assert.rejects(get(`http://127.0.0.1:${port}/?to=${encodeURIComponent(target)}`, trusting), isRefused);
     });
   }
+
+  it("trusts an origin for what it is trusted for, and for nothing else", async () => {
+    const origin = `http://127.0.0.1:${port}`;
+    const post = { body: "{}", headers: {}, timeoutMs: 5000, tenant: "t" };
+    const ofInputs = createSafeFetch({ trustedOrigins: { inputs: [origin], webhooks: [] }, resolver });
+    assert.equal((await get(origin, ofInputs)).status, 200);
+    await assert.rejects(ofInputs.post(origin, post), UnsafeUrl);
+    const ofWebhooks = createSafeFetch({ trustedOrigins: { inputs: [], webhooks: [origin] }, resolver });
+    assert.equal((await ofWebhooks.post(origin, post)).status, 200);
+    await assert.rejects(get(origin, ofWebhooks), UnsafeUrl);
+    await Promise.all([ofInputs.close(), ofWebhooks.close()]);
+  });
 
   it("follows no more redirects than it may", async () => {
     await assert.rejects(get(`http://127.0.0.1:${port}/loop`, trusting), UnsafeUrl);
@@ -233,7 +262,9 @@ describe("safeFetch", () => {
       const { port: pickyPort } = picky.address() as AddressInfo;
       origin = `http://127.0.0.1:${pickyPort}`;
       other = `http://localhost:${pickyPort}`;
-      fetchers.push(createSafeFetch({ trustedOrigins: [origin, other], resolver }));
+      fetchers.push(
+        createSafeFetch({ trustedOrigins: { inputs: [origin, other], webhooks: [origin, other] }, resolver }),
+      );
     });
     beforeEach(() => {
       asked.length = 0;
@@ -330,7 +361,7 @@ describe("safeFetch", () => {
       server.listen(0, "127.0.0.1");
       await once(server, "listening");
       origin = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
-      impatient = createSafeFetch({ trustedOrigins: [origin], resolver, pace });
+      impatient = createSafeFetch({ trustedOrigins: { inputs: [origin], webhooks: [origin] }, resolver, pace });
     });
     after(async () => {
       for (const timer of timers) clearInterval(timer);

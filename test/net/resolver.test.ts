@@ -63,7 +63,7 @@ describe("names that came from outside", () => {
   });
 
   it("keep nobody else's waiting, nor those of the system", async () => {
-    const fetcher = createSafeFetch({ trustedOrigins: [], resolver });
+    const fetcher = createSafeFetch({ trustedOrigins: { inputs: [], webhooks: [] }, resolver });
     const giveUp = new AbortController();
     const limits = { maxBytes: 1, timeoutMs: 60_000, maxRedirects: 0 };
     const slow = Array.from({ length: 400 }, (_, index) =>
@@ -76,8 +76,8 @@ describe("names that came from outside", () => {
       over = true;
     });
     const private_ = fetcher.get("http://private.test/", { ...limits, tenant: "two" });
-    await assert.rejects(private_, { name: "UnsafeUrl" });
-    await assert.rejects(fetcher.get("http://mixed.test/", { ...limits, tenant: "two" }), { name: "UnsafeUrl" });
+    await assert.rejects(private_, { name: "NoPublicAddress" });
+    await assert.rejects(fetcher.get("http://mixed.test/", { ...limits, tenant: "two" }), { name: "NoPublicAddress" });
     await lookup("localhost");
     assert.equal(over, false, "the slow ones still wait");
     // Whoever gives up waits for no name server.

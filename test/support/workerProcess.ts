@@ -54,7 +54,8 @@ function commonEnv({ temporal, embedded, trustedOrigins, gpu }: Config): NodeJS.
     GPU_NODES: nodes.length === 0 ? undefined : JSON.stringify(nodes),
     C3_RENDER_DATA_DIR: embedded.dataDir,
     STORAGE_SHARED: "true",
-    TRUSTED_ORIGINS: trustedOrigins.join(","),
+    TRUSTED_INPUT_ORIGINS: trustedOrigins.inputs.join(","),
+    TRUSTED_WEBHOOK_ORIGINS: trustedOrigins.webhooks.join(","),
   };
 }
 

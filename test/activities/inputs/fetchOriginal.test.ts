@@ -88,7 +88,7 @@ describe("what a server answers when an input is fetched", () => {
     ({ folder, remove } = await makeFolder());
     await once(server.listen(0, "127.0.0.1"), "listening");
     url = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
-    safeFetch = createSafeFetch({ trustedOrigins: [url] });
+    safeFetch = createSafeFetch({ trustedOrigins: { inputs: [url], webhooks: [url] } });
   });
   after(async () => {
     await safeFetch.close();
