@@ -2,6 +2,7 @@ import { Hono } from "hono";
 import { methodNotAllowed } from "hono/method-not-allowed";
 import { requestId } from "hono/request-id";
 import { secureHeaders } from "hono/secure-headers";
+import type { Config } from "../config.ts";
 import type { ApiDeps, ApiEnv } from "./context.ts";
 import { errorResponse, HttpError } from "./errors.ts";
 import { createJobReader } from "./jobReader.ts";
@@ -29,6 +30,13 @@ import { resultRoutes } from "./routes/result.ts";
 import { submissionRoutes } from "./routes/submissions.ts";
 import { reportingStore } from "./storeErrors.ts";
 
+const HALF_A_YEAR = "max-age=15552000";
+
+/** Whether callers come by TLS: to this process, or to a proxy before it. Otherwise they must not be told to. */
+function isEncrypted({ api: { tls, publicUrl } }: Config): boolean {
+  return tls !== undefined || publicUrl?.startsWith("https:") === true;
+}
+
 /** The HTTP API, built and not listening. */
 export function createApp(given: ApiDeps): Hono<ApiEnv> {
   const deps = { ...given, store: reportingStore(given.store) };
@@ -52,7 +60,13 @@ export function createApp(given: ApiDeps): Hono<ApiEnv> {
   app.use(accessLog(log, metrics));
   app.use(unreadBody());
   // A handler may set its own: a file is meant to be embedded in other sites.
-  app.use(secureHeaders({ contentSecurityPolicy: { defaultSrc: ["'none'"] }, overwrite: false }));
+  app.use(
+    secureHeaders({
+      contentSecurityPolicy: { defaultSrc: ["'none'"] },
+      strictTransportSecurity: isEncrypted(deps.config) && HALF_A_YEAR,
+      overwrite: false,
+    }),
+  );
   app.use(localOnly(deps.config));
   app.use(crossOrigin(deps.config));
   app.use(

@@ -175,3 +175,17 @@ describe("every answer", () => {
     assert.doesNotMatch(lines.join(""), new RegExp(`secret-in-query|${KEY}`));
   });
 });
+
+describe("Strict-Transport-Security", () => {
+  for (const [what, env, sent] of [
+    ["not without TLS", {}, null],
+    ["not behind a proxy without it", { PUBLIC_URL: "http://render.example.com" }, null],
+    ["behind a proxy that has it", { PUBLIC_URL: "https://render.example.com" }, "max-age=15552000"],
+  ] as const) {
+    it(`is sent ${what}`, async () => {
+      const api = await startTestApi({ env });
+      assert.equal((await api.fetch("/healthz")).headers.get("Strict-Transport-Security"), sent);
+      await api.close();
+    });
+  }
+});
