@@ -8,7 +8,7 @@ import type { InputKind } from "../../src/jobs/inputs.ts";
 import { createMediaTools, type MediaTools } from "../../src/media/ffmpeg.ts";
 import { FileRefused, ToolTrouble } from "../../src/media/verdict.ts";
 import { eventually } from "../support/eventually.ts";
-import { startedProcesses, withPeakMemory } from "./peakMemory.ts";
+import { startCounting, startedProcesses, withPeakMemory } from "./peakMemory.ts";
 import { ffmpeg, h264, makeFolder, testPicture, testSound } from "./support.ts";
 
 const NO_PATHS = { ffmpegPath: undefined, ffprobePath: undefined };
@@ -167,6 +167,7 @@ for (const [whose, env] of Object.entries(environments)) {
     let remove: () => Promise<void>;
 
     before(async () => {
+      startCounting();
       ({ folder, remove } = await makeFolder());
       media = await createMediaTools(NO_PATHS, env);
     });

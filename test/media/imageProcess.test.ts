@@ -9,7 +9,7 @@ import { ImageError, NoImage } from "../../src/media/imageError.ts";
 import { prepareImageApart, readImageSizeApart } from "../../src/media/imageProcess.ts";
 import { ToolTrouble } from "../../src/media/verdict.ts";
 import { eventually } from "../support/eventually.ts";
-import { startedProcesses, withPeakMemory } from "./peakMemory.ts";
+import { startCounting, startedProcesses, withPeakMemory } from "./peakMemory.ts";
 import { makeFolder } from "./support.ts";
 
 const MAX_PIXELS = 50_000_000;
@@ -119,6 +119,7 @@ describe("pictures that want the machine for themselves", () => {
   beforeEach(async () => {
     ({ folder, remove } = await makeFolder());
     source = join(folder, "original");
+    startCounting();
   });
   afterEach(async () => {
     await remove();

@@ -15,11 +15,21 @@ export async function withPeakMemory<T>(work: () => Promise<T>): Promise<{ resul
   }
 }
 
-/** Those of this process that still run. */
+let others: string[] = [];
+
+/** Leaves out what this process has started until now, such as the Temporal server of other tests. */
+export function startCounting(): void {
+  others = children();
+}
+
+/** Those that this process has started since then and that still run. */
 export function startedProcesses(): string[] {
-  const children = readOr("", `/proc/self/task/${process.pid}/children`).split(" ").filter(Boolean);
   // What tsx compiles with is started when it is first needed.
-  return children.filter((pid) => !readOr("", `/proc/${pid}/cmdline`).includes("esbuild"));
+  return children().filter((pid) => !others.includes(pid) && !readOr("", `/proc/${pid}/cmdline`).includes("esbuild"));
+}
+
+function children(): string[] {
+  return readOr("", `/proc/self/task/${process.pid}/children`).split(" ").filter(Boolean);
 }
 
 function peakOf(pid: string): number {
