@@ -16,11 +16,18 @@ export interface ApiKey {
   webhookSecrets: string[];
 }
 
+const MIN_KEY_CHARS = 16;
+
+/** A shorter key could be guessed. */
+export const apiKeySchema = z
+  .string()
+  .min(MIN_KEY_CHARS, `must have ${MIN_KEY_CHARS} characters or more; \`openssl rand -hex 32\` makes one`);
+
 const secret = z.string().min(1);
 const entrySchema = z
   .strictObject({
     name: z.string().regex(/^[\w.@-]{1,64}$/, "must be 1 to 64 letters, digits, or . _ @ -"),
-    key: z.string().regex(/^\S+$/, "must not be empty or have spaces").optional(),
+    key: apiKeySchema.regex(/^\S+$/, "must not have spaces").optional(),
     sha256: z
       .string()
       .regex(/^[0-9a-f]{64}$/i, "must be 64 hexadecimal digits")

@@ -18,6 +18,8 @@ const problemsOf = (env: Record<string, string>) => {
   return assert.fail("it was accepted");
 };
 
+const KEY = "a-key-of-the-tests";
+
 describe("the configuration", () => {
   it("has the documented defaults", () => {
     const config = loadConfig({});
@@ -34,13 +36,13 @@ describe("the configuration", () => {
   });
 
   it("leaves room for the other tenants in the queue, if there may be any", () => {
-    const keys = (...names: string[]) => JSON.stringify(names.map((name, index) => ({ name, key: `key-${index}` })));
+    const keys = (...names: string[]) => JSON.stringify(names.map((name, index) => ({ name, key: `${KEY}-${index}` })));
     const cases: [env: Record<string, string>, perTenant: number][] = [
       [{}, 5000],
-      [{ C3_RENDER_API_KEY: "key" }, 5000],
+      [{ C3_RENDER_API_KEY: KEY }, 5000],
       [{ C3_RENDER_KEYS: keys("anna", "anna") }, 5000],
       [{ C3_RENDER_KEYS: keys("anna", "bert") }, 1000],
-      [{ C3_RENDER_API_KEY: "key", C3_RENDER_KEYS: keys("anna") }, 1000],
+      [{ C3_RENDER_API_KEY: KEY, C3_RENDER_KEYS: keys("anna") }, 1000],
       [{ OIDC_ISSUER: "https://issuer.example", OIDC_AUDIENCE: "c3-render", MAX_QUEUED: "3" }, 1],
       [{ C3_RENDER_KEYS: keys("anna", "bert"), MAX_QUEUED_PER_TENANT: "7" }, 7],
     ];

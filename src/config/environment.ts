@@ -1,5 +1,5 @@
 import { z } from "zod";
-import { apiKeysSchema } from "../apiKeys.ts";
+import { apiKeySchema, apiKeysSchema } from "../apiKeys.ts";
 import { payloadKeysSchema } from "../payloadKeys.ts";
 import { MIN_SECRET_CHARS } from "../storage/fileLinks.ts";
 import type { OwnNode, PoolConfig } from "./types.ts";
@@ -61,7 +61,7 @@ const claim = z
 export const environmentSchema = z.object({
   PORT: port.default(5000),
   HOST: text.optional(),
-  C3_RENDER_API_KEY: text.optional(),
+  C3_RENDER_API_KEY: apiKeySchema.optional(),
   C3_RENDER_KEYS: apiKeysSchema.default([]),
   OIDC_ISSUER: z.url({ protocol: /^https?$/ }).optional(),
   OIDC_AUDIENCE: text.optional(),

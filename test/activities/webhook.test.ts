@@ -146,7 +146,7 @@ describe("an attempt to deliver a webhook", () => {
 
   it("is signed with a tenant's own secret where it has one", async () => {
     const { url, received } = await receiver();
-    const { attempt } = prepare({}, [{ name: "acme", key: "key-of-acme", webhook_secret: "a secret of acme" }]);
+    const { attempt } = prepare({}, [{ name: "acme", key: "the-api-key-of-acme", webhook_secret: "a secret of acme" }]);
     await attempt(url, { tenant: "acme" });
     await attempt(url, { tenant: "others" });
     const [ofAcme, ofOthers] = received;

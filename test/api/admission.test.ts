@@ -13,7 +13,7 @@ describe("the queue's limits", () => {
   let api: TestApi;
   before(async () => {
     ({ client } = await connectTestClient());
-    const keys = ["anna", "bert"].map((name) => ({ name, key: `key-of-${name}` }));
+    const keys = ["anna", "bert"].map((name) => ({ name, key: `the-api-key-of-${name}` }));
     const limits = { MAX_QUEUED: "5", MAX_QUEUED_PER_TENANT: "3" };
     api = await startTestApi({ client, env: { ...limits, C3_RENDER_KEYS: JSON.stringify(keys) } });
   });
@@ -23,7 +23,7 @@ describe("the queue's limits", () => {
   });
 
   const submit = async (name: string) => {
-    const response = await api.post("/csm", { text: "Hello." }, { Authorization: `Bearer key-of-${name}` });
+    const response = await api.post("/csm", { text: "Hello." }, { Authorization: `Bearer the-api-key-of-${name}` });
     const { id, code } = (await response.json()) as { id: string; code?: string };
     return { status: response.status, retryAfter: response.headers.get("Retry-After"), id, code };
   };

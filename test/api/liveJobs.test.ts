@@ -124,8 +124,8 @@ describe("a job that a worker works on", () => {
   it("says what the provider said to administrators only", async () => {
     const said = "Comput3 /launch answered 401: Invalid API key c3-k…";
     const keys = [
-      { name: "anna", key: "key-of-anna" },
-      { name: "ops", key: "key-of-ops", role: "admin" },
+      { name: "anna", key: "the-api-key-of-anna" },
+      { name: "ops", key: "the-api-key-of-ops", role: "admin" },
     ];
     const gpuType = "media:fast";
     const strict = await startTestApi({ client, env: { C3_RENDER_KEYS: JSON.stringify(keys) } });
@@ -151,8 +151,8 @@ describe("a job that a worker works on", () => {
       waiting_for: "provider_unavailable",
     };
     const neutral = "No GPU can be had at the moment; the job runs as soon as there is one again";
-    assert.deepEqual(await seenBy("key-of-anna", `/status/${id}`), { id, ...waiting, waiting_reason: neutral });
-    const told = await seenBy("key-of-ops", `/status/${id}`);
+    assert.deepEqual(await seenBy("the-api-key-of-anna", `/status/${id}`), { id, ...waiting, waiting_reason: neutral });
+    const told = await seenBy("the-api-key-of-ops", `/status/${id}`);
     assert.deepEqual(told, {
       id,
       ...waiting,
@@ -165,7 +165,7 @@ describe("a job that a worker works on", () => {
       provider: { state: "refused", message, since: "1970-01-01T00:00:00.000Z" },
     });
     assert.deepEqual((await seenBy(undefined, "/readyz?strict=1")).missing, [message]);
-    assert.deepEqual((await seenBy("key-of-ops", `/pools/${gpuType}`)).provider, {
+    assert.deepEqual((await seenBy("the-api-key-of-ops", `/pools/${gpuType}`)).provider, {
       state: "refused",
       reason: said,
       since: "1970-01-01T00:00:00.000Z",

@@ -18,7 +18,7 @@ describe("a job that somebody polls in a closed loop", () => {
     const temporal = await connectTestClient();
     direct = temporal.client;
     lossy = await connectLossyClient(temporal.address, direct.options.namespace);
-    const keys = ["anna", "bert"].map((name) => ({ name, key: `key-of-${name}` }));
+    const keys = ["anna", "bert"].map((name) => ({ name, key: `the-api-key-of-${name}` }));
     api = await startTestApi({
       client: lossy.client,
       env: { RATE_LIMIT: String(READS_PER_MINUTE / 10), C3_RENDER_KEYS: JSON.stringify(keys) },
@@ -45,7 +45,7 @@ describe("a job that somebody polls in a closed loop", () => {
     return { id, handle };
   }
 
-  const ask = async (path: string, key = "key-of-anna", init: RequestInit = {}) => {
+  const ask = async (path: string, key = "the-api-key-of-anna", init: RequestInit = {}) => {
     const response = await api.fetch(path, { ...init, headers: { Authorization: `Bearer ${key}`, ...init.headers } });
     const body = (await response.json()) as Record<string, unknown>;
     return { status: response.status, body, left: Number(response.headers.get("RateLimit-Remaining")) };
@@ -122,10 +122,12 @@ describe("a job that somebody polls in a closed loop", () => {
   it("is nobody else's", async () => {
     const { id } = await job();
     assert.equal((await ask(`/status/${id}`)).status, 200);
-    assert.equal((await ask(`/status/${id}`, "key-of-bert")).status, 404);
+    assert.equal((await ask(`/status/${id}`, "the-api-key-of-bert")).status, 404);
     assert.equal((await ask(`/status/${id}`, KEY)).status, 200);
     const answers = await Promise.all(
-      Array.from({ length: 20 }, (_, index) => ask(`/jobs/${id}`, index % 2 === 0 ? "key-of-anna" : "key-of-bert")),
+      Array.from({ length: 20 }, (_, index) =>
+        ask(`/jobs/${id}`, index % 2 === 0 ? "the-api-key-of-anna" : "the-api-key-of-bert"),
+      ),
     );
     for (const [index, { status }] of answers.entries()) assert.equal(status, index % 2 === 0 ? 200 : 404);
   });

@@ -11,8 +11,8 @@ import { startRedis, type TestRedis } from "../support/redis.ts";
 import { KEY, startTestApi, type TestApi } from "./support.ts";
 
 const tenantKeys = [
-  { name: "anna", key: "key-of-anna" },
-  { name: "bert", key: "key-of-bert", rate: 5 },
+  { name: "anna", key: "the-api-key-of-anna" },
+  { name: "bert", key: "the-api-key-of-bert", rate: 5 },
 ];
 const env = { RATE_LIMIT: "3", C3_RENDER_KEYS: JSON.stringify(tenantKeys) };
 
@@ -32,7 +32,7 @@ describe("rate limits", () => {
   it("tell what is left, and refuse what is over with the time to wait", async () => {
     const statuses: number[] = [];
     for (const remaining of ["2", "1", "0"]) {
-      const response = await submit("key-of-anna");
+      const response = await submit("the-api-key-of-anna");
       statuses.push(response.status);
       const { "ratelimit-reset": reset, ...rest } = rateHeaders(response);
       assert.deepEqual(rest, {
@@ -43,7 +43,7 @@ describe("rate limits", () => {
       assert.ok(Number(reset) > 0 && Number(reset) <= 60);
     }
     assert.deepEqual(statuses, [400, 400, 400]);
-    const refused = await submit("key-of-anna");
+    const refused = await submit("the-api-key-of-anna");
     assert.equal(refused.status, 429);
     assert.equal(rateHeaders(refused)["ratelimit-remaining"], "0");
     assert.equal(refused.headers.get("Retry-After"), rateHeaders(refused)["ratelimit-reset"]);
@@ -54,7 +54,7 @@ describe("rate limits", () => {
 
   it("are one for all kinds of submissions, by whatever path", async () => {
     const paths = ["/csm", "/api/v0/whisper", "/portrait", "/analyze"];
-    const statuses = await Promise.all(paths.map(async (path) => (await submit("key-of-anna", path)).status));
+    const statuses = await Promise.all(paths.map(async (path) => (await submit("the-api-key-of-anna", path)).status));
     assert.deepEqual(statuses.sort(), [400, 400, 400, 429]);
   });
 
@@ -64,22 +64,22 @@ describe("rate limits", () => {
       for (let request = 0; request < 6; request += 1) answers.push((await submit(key)).status);
       return answers;
     };
-    assert.deepEqual(await statuses("key-of-anna"), [400, 400, 400, 429, 429, 429]);
-    assert.deepEqual(await statuses("key-of-bert"), [400, 400, 400, 400, 400, 429]);
+    assert.deepEqual(await statuses("the-api-key-of-anna"), [400, 400, 400, 429, 429, 429]);
+    assert.deepEqual(await statuses("the-api-key-of-bert"), [400, 400, 400, 400, 400, 429]);
   });
 
   it("let ten times as many other requests through, which leave submissions alone", async () => {
-    const responses = await Promise.all(Array.from({ length: 31 }, () => ask("key-of-anna")));
+    const responses = await Promise.all(Array.from({ length: 31 }, () => ask("the-api-key-of-anna")));
     assert.equal(rateHeaders(responses[0]!)["ratelimit-limit"], "30");
     assert.deepEqual([...new Set(responses.map(({ status }) => status))].sort(), [400, 429]);
     assert.equal(responses.filter(({ status }) => status === 429).length, 1);
-    assert.equal((await submit("key-of-anna")).status, 400);
+    assert.equal((await submit("the-api-key-of-anna")).status, 400);
     assert.equal((await ask(KEY)).status, 400);
   });
 
   it("do not count what needs no key", async () => {
     for (let request = 0; request < 35; request += 1) {
-      const response = await ask("key-of-anna", "/healthz");
+      const response = await ask("the-api-key-of-anna", "/healthz");
       assert.equal(response.status, 200);
       assert.deepEqual(rateHeaders(response), {});
     }
@@ -217,7 +217,7 @@ describe("rate limits in a Redis that is none", () => {
     const api = await startTestApi({ env: { ...env, RATE_LIMIT_REDIS_URL: url }, log: loggerInto(lines) });
     const statuses: number[] = [];
     for (let request = 0; request < 4; request += 1) {
-      const headers = { Authorization: "Bearer key-of-anna" };
+      const headers = { Authorization: "Bearer the-api-key-of-anna" };
       statuses.push((await api.post("/csm", {}, headers)).status);
     }
     await api.close();

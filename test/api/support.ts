@@ -17,7 +17,7 @@ import { keys } from "../../src/storage/keys.ts";
 import type { ObjectStore } from "../../src/storage/objectStore.ts";
 import { testTemporal } from "../support/temporal.ts";
 
-export const KEY = "test-key-1234";
+export const KEY = "the-key-of-the-tests";
 
 /** Tests ask more often than people. */
 const noLimits = { RATE_LIMIT: "1000000" };

@@ -10,9 +10,9 @@ import { eventually } from "../support/eventually.ts";
 import { connectTestClient, KEY, startTestApi, type TestApi } from "./support.ts";
 
 const tenantKeys = [
-  { name: "anna", key: "key-of-anna", weight: 3 },
-  { name: "bert", key: "key-of-bert" },
-  { name: "ops", key: "key-of-ops", role: "admin" },
+  { name: "anna", key: "the-api-key-of-anna", weight: 3 },
+  { name: "bert", key: "the-api-key-of-bert" },
+  { name: "ops", key: "the-api-key-of-ops", role: "admin" },
 ];
 
 describe("two tenants", () => {
@@ -72,7 +72,7 @@ describe("two tenants", () => {
     ] as const;
 
   it("submit jobs of their own, with their share of the GPUs", async () => {
-    const handle = client.workflow.getHandle(ids.job(await submitAs("key-of-anna")));
+    const handle = client.workflow.getHandle(ids.job(await submitAs("the-api-key-of-anna")));
     const { typedSearchAttributes } = await handle.describe();
     assert.equal(typedSearchAttributes.get(searchAttributes.tenant), "anna");
     const { events } = await handle.fetchHistory();
@@ -84,10 +84,10 @@ describe("two tenants", () => {
   });
 
   it("can neither see nor cancel each other's jobs, nor learn that there are any", async () => {
-    for (const id of [await submitAs("key-of-anna"), await finishedJobOf("anna")]) {
+    for (const id of [await submitAs("the-api-key-of-anna"), await finishedJobOf("anna")]) {
       for (const [method, path, body] of requests(id)) {
-        const foreign = await as("key-of-bert", path, method, body);
-        const absent = await as("key-of-bert", path.replace(id, randomUUID()), method, body);
+        const foreign = await as("the-api-key-of-bert", path, method, body);
+        const absent = await as("the-api-key-of-bert", path.replace(id, randomUUID()), method, body);
         assert.equal(foreign.status, 404, path);
         const withoutRequestId = async (response: Response) => ({
           ...((await response.json()) as object),
@@ -102,7 +102,7 @@ describe("two tenants", () => {
 
   it("see their own, and whoever administers sees all", async () => {
     const id = await finishedJobOf("anna");
-    for (const key of ["key-of-anna", "key-of-ops", KEY]) {
+    for (const key of ["the-api-key-of-anna", "the-api-key-of-ops", KEY]) {
       assert.equal((await as(key, `/status/${id}`)).status, 200);
       assert.equal((await as(key, `/jobs/${id}`)).status, 200);
       const redirect = await as(key, `/result/${id}?redirect=1`);
@@ -112,25 +112,25 @@ describe("two tenants", () => {
   });
 
   it("list their own, and only whoever administers lists those of others", async () => {
-    const id = await submitAs("key-of-anna");
+    const id = await submitAs("the-api-key-of-anna");
     const listed = async (key: string, query = "") => {
       const response = await as(key, `/jobs?limit=100${query}`);
       assert.equal(response.status, 200);
       return ((await response.json()) as { jobs: { id: string; tenant: string }[] }).jobs;
     };
     for (const [key, query] of [
-      ["key-of-anna", ""],
-      ["key-of-anna", "&tenant=anna"],
-      ["key-of-ops", ""],
-      ["key-of-ops", "&tenant=anna"],
+      ["the-api-key-of-anna", ""],
+      ["the-api-key-of-anna", "&tenant=anna"],
+      ["the-api-key-of-ops", ""],
+      ["the-api-key-of-ops", "&tenant=anna"],
     ] as const) {
       await eventually(`the job in the list of ${key}`, async () =>
         (await listed(key, query)).some((job) => job.id === id),
       );
     }
-    assert.deepEqual(await listed("key-of-bert"), []);
-    assert.deepEqual(await listed("key-of-ops", "&tenant=bert"), []);
-    const response = await as("key-of-bert", "/jobs?tenant=anna");
+    assert.deepEqual(await listed("the-api-key-of-bert"), []);
+    assert.deepEqual(await listed("the-api-key-of-ops", "&tenant=bert"), []);
+    const response = await as("the-api-key-of-bert", "/jobs?tenant=anna");
     assert.equal(response.status, 403);
     await client.workflow.getHandle(ids.job(id)).terminate();
   });
@@ -142,18 +142,18 @@ describe("two tenants", () => {
       assert.equal(response.headers.get("Idempotent-Replayed"), null);
       return ((await response.json()) as { id: string }).id;
     };
-    const jobs = [await submit("key-of-anna"), await submit("key-of-bert")];
+    const jobs = [await submit("the-api-key-of-anna"), await submit("the-api-key-of-bert")];
     assert.notEqual(jobs[0], jobs[1]);
     for (const id of jobs) await client.workflow.getHandle(ids.job(id)).terminate();
   });
 
   it("cannot open a file of the other with a link to their own", async () => {
     const [own, foreign] = [await finishedJobOf("bert"), await finishedJobOf("anna")];
-    const link = (await as("key-of-bert", `/result/${own}?redirect=1`)).headers.get("Location")!;
+    const link = (await as("the-api-key-of-bert", `/result/${own}?redirect=1`)).headers.get("Location")!;
     assert.equal((await fetch(link)).status, 200);
     assert.equal((await fetch(link.replace(own, foreign))).status, 403);
     const unsigned = `/files/${keys.result(foreign, "mp3")}`;
-    assert.equal((await as("key-of-bert", unsigned)).status, 403);
+    assert.equal((await as("the-api-key-of-bert", unsigned)).status, 403);
   });
 
   it("do not operate the service", async () => {
@@ -166,10 +166,10 @@ describe("two tenants", () => {
       ["PATCH", "/pools/media:fast", { max: 0 }],
       ["POST", "/deliveries", { since: "2026-01-01T00:00:00Z" }],
     ] as const) {
-      const response = await as("key-of-anna", path, method, body);
+      const response = await as("the-api-key-of-anna", path, method, body);
       assert.equal(response.status, 403, path);
       assert.equal(((await response.json()) as { code: string }).code, "admin_required");
     }
-    for (const key of ["key-of-ops", KEY]) assert.equal((await as(key, "/pools")).status, 200);
+    for (const key of ["the-api-key-of-ops", KEY]) assert.equal((await as(key, "/pools")).status, 200);
   });
 });

@@ -41,7 +41,7 @@ describe("a token of an OpenID Connect issuer", () => {
         OIDC_ISSUER: issuer,
         OIDC_AUDIENCE: AUDIENCE,
         OIDC_ADMIN: "groups=render-admins",
-        C3_RENDER_KEYS: JSON.stringify([{ name: "studio", key: "key-of-studio" }]),
+        C3_RENDER_KEYS: JSON.stringify([{ name: "studio", key: "the-api-key-of-studio" }]),
       },
     });
   });
@@ -110,7 +110,7 @@ describe("a token of an OpenID Connect issuer", () => {
     assert.equal(response.status, 503);
     assert.ok(response.headers.get("Retry-After"));
     assert.equal(((await response.json()) as { code: string }).code, "issuer_unavailable");
-    assert.equal(await statusOf("key-of-studio"), 400, "keys need no issuer");
+    assert.equal(await statusOf("the-api-key-of-studio"), 400, "keys need no issuer");
     answering = true;
     assert.equal(await statusOf(await sign({})), 400);
   });

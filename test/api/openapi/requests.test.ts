@@ -24,8 +24,8 @@ const BATCHES = 50;
 const REQUESTS_PER_BATCH = 100;
 /** The slowest answers take two seconds; one that does not come is named. */
 const ANSWER_TIMEOUT_MS = 60_000;
-const USER_KEY = "key-of-anna";
-const OTHER_KEY = "key-of-ben";
+const USER_KEY = "the-api-key-of-anna";
+const OTHER_KEY = "the-api-key-of-ben";
 const TASK_QUEUE = "stand-ins";
 /** Of the document's examples. */
 const EXAMPLE_JOB = "3f0c8a52-6c1e-4b5e-9a53-0b1f0a3c8d11";
