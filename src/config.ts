@@ -204,6 +204,7 @@ function apiConfig(env: Environment): ApiConfig {
     corsOrigins: env.CORS_ORIGINS,
     maxBodyBytes: env.MAX_BODY_BYTES,
     rateLimitPerMinute: env.RATE_LIMIT,
+    authFailuresPerMinute: env.AUTH_FAILURES_PER_MINUTE,
     rateLimitRedisUrl: env.RATE_LIMIT_REDIS_URL,
     maxQueued: env.MAX_QUEUED,
     maxQueuedPerTenant: env.MAX_QUEUED_PER_TENANT ?? (severalTenants ? Math.ceil(env.MAX_QUEUED / 5) : env.MAX_QUEUED),

@@ -75,6 +75,7 @@ export const environmentSchema = z.object({
   CORS_ORIGINS: list.default([]),
   MAX_BODY_BYTES: count.default(1024 * 1024),
   RATE_LIMIT: count.min(1).default(300),
+  AUTH_FAILURES_PER_MINUTE: count.min(1).default(30),
   RATE_LIMIT_REDIS_URL: z.url({ protocol: /^rediss?$/ }).optional(),
   MAX_QUEUED: count.min(1).default(5000),
   MAX_QUEUED_PER_TENANT: count.min(1).optional(),

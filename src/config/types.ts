@@ -58,6 +58,8 @@ export interface ApiConfig {
   maxBodyBytes: number;
   /** Submissions per key; everything else has ten times that. */
   rateLimitPerMinute: number;
+  /** Wrong keys and tokens per address. */
+  authFailuresPerMinute: number;
   /** undefined: every process counts on its own. */
   rateLimitRedisUrl: string | undefined;
   /** Jobs that wait for a GPU. */

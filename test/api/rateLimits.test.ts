@@ -130,6 +130,30 @@ describe("wrong keys", () => {
     assert.ok(Number(refused.headers.get("Retry-After")) > 0);
   });
 
+  describe("from where a right one comes, too", () => {
+    const address = "198.51.100.9";
+    let proxied: TestApi;
+    before(async () => {
+      proxied = await startTestApi({ env: { TRUST_PROXY: "true", AUTH_FAILURES_PER_MINUTE: "2" } });
+      for (let failure = 0; failure < 10; failure += 1) await statusWith({ "X-C3-RENDER-KEY": "wrong" });
+    });
+    after(() => proxied.close());
+    const statusWith = async (headers: Record<string, string>) =>
+      (await fetch(`${proxied.url}/status/1`, { headers: { ...headers, "X-Forwarded-For": address } })).status;
+
+    for (const [what, headers, status] of [
+      ["a wrong key", { "X-C3-RENDER-KEY": "wrong" }, 429],
+      ["a wrong bearer token", { Authorization: "Bearer wrong" }, 429],
+      ["no key", {}, 401],
+      ["the right key", { "X-C3-RENDER-KEY": KEY }, 400],
+      ["the right bearer token", { Authorization: `Bearer ${KEY}` }, 400],
+      ["the right key with a wrong token", { "X-C3-RENDER-KEY": KEY, Authorization: "Bearer wrong" }, 400],
+      ["the right token with a wrong key", { "X-C3-RENDER-KEY": "wrong", Authorization: `Bearer ${KEY}` }, 400],
+    ] as [string, Record<string, string>, number][]) {
+      it(`after too many: ${status} for ${what}`, async () => assert.equal(await statusWith(headers), status));
+    }
+  });
+
   it("count for the address that the trusted proxy saw, not for what was said before it", async () => {
     await exhaust("203.0.113.1, 198.51.100.7");
     assert.equal((await ask("wrong", "203.0.113.99, 198.51.100.7")).status, 429);

@@ -125,7 +125,7 @@ describe("safeFetch", () => {
     });
   }
 
-  it("tells a name that is private from none that there is not", async () => {
+  it("does not tell a name that is private from one that does not exist", async () => {
     const told = async (name: string) => {
       const error = await get(`http://${name}/`).then(
         () => undefined,

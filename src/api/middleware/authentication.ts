@@ -6,8 +6,6 @@ import type { ApiDeps, ApiEnv, Caller } from "../context.ts";
 import { HttpError } from "../errors.ts";
 import { tooMany } from "./rateLimit.ts";
 
-const FAILURES_PER_MINUTE = 30;
-
 /**
  * Lets a request pass that carries a key, as `X-C3-RENDER-KEY` or as a bearer token, or a token of the configured
  * issuer; every request when neither is configured. Wrong keys are counted by address and cost no more than the
@@ -29,7 +27,7 @@ export function authenticate({ config: { api }, limits, log }: ApiDeps): Middlew
     }
     const caller = bearer === undefined ? undefined : await callerOfToken?.(bearer);
     if (caller !== undefined) return caller;
-    const allowance = await limits.take("failure", addressOf(c, api.trustProxy), FAILURES_PER_MINUTE);
+    const allowance = await limits.take("failure", addressOf(c, api.trustProxy), api.authFailuresPerMinute);
     if (!allowance.allowed) throw tooMany("failed authentications", allowance);
     throw unauthorized("invalid_key", "The API key is not valid");
   }
