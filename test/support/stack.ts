@@ -92,7 +92,8 @@ export async function startTestStack(options: TestStackOptions = {}): Promise<Te
 }
 
 async function testConfig(options: TestStackOptions, address: string, folder: string): Promise<Config> {
-  const port = await freePort(0, "the API", () => {});
+  // Not one of those that the system hands out by itself: somebody else could have it before the API listens.
+  const port = await freePort(10_000 + Math.floor(Math.random() * 20_000), "the API", () => {});
   const config = loadConfig({
     PORT: String(port),
     SIM_PORT: "0",
