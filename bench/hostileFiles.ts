@@ -2,8 +2,10 @@ import { once } from "node:events";
 import { createServer, type ServerResponse } from "node:http";
 import type { AddressInfo } from "node:net";
 import { pipeline } from "node:stream/promises";
-import { crc32, deflateSync, gzipSync } from "node:zlib";
+import { deflateSync, gzipSync } from "node:zlib";
 import sharp from "sharp";
+import { wavOf } from "../src/simulator/media.ts";
+import { png } from "../test/support/png.ts";
 
 type Serve = (response: ServerResponse) => void | Promise<void>;
 
@@ -15,6 +17,8 @@ export async function startHostileFiles() {
   const avif = await sharp({ create: { width: AVIF_SIDE, height: AVIF_SIDE, channels: 3, background: "red" } })
     .avif({ effort: 0 })
     .toBuffer();
+  /** Hardly anything of it is there. */
+  const bomb = png(BOMB_SIDE, BOMB_SIDE, deflateSync(Buffer.alloc(1024 * 1024)));
   const file =
     (body: Buffer): Serve =>
     (response) =>
@@ -33,9 +37,9 @@ export async function startHostileFiles() {
     "loop.wav": (response) => void response.writeHead(302, { location: "/loop.wav" }).end(),
   };
   const pictures: Record<string, Serve> = {
-    "bomb.png": file(png(BOMB_SIDE)),
+    "bomb.png": file(bomb),
     "bomb.avif": file(avif),
-    "half.png": file(png(BOMB_SIDE).subarray(0, 60)),
+    "half.png": file(bomb.subarray(0, 60)),
     "silent.png": () => {},
   };
   const all: Record<string, Serve> = { ...sounds, ...pictures };
@@ -77,38 +81,8 @@ async function endless(response: ServerResponse, head: Buffer): Promise<void> {
 
 /** Three kilobytes of 16-bit sound, whatever its header says of it. */
 function wav(rate: number, channels: number): Buffer {
-  const data = Buffer.alloc(3000);
-  const header = Buffer.alloc(44);
-  header.write("RIFF", 0);
-  header.writeUInt32LE(36 + data.length, 4);
-  header.write("WAVEfmt ", 8);
-  header.writeUInt32LE(16, 16);
-  header.writeUInt16LE(1, 20);
-  header.writeUInt16LE(channels, 22);
-  header.writeUInt32LE(rate, 24);
-  header.writeUInt32LE((rate * 2) >>> 0, 28);
-  header.writeUInt16LE((channels * 2) & 0xffff, 32);
-  header.writeUInt16LE(16, 34);
-  header.write("data", 36);
-  header.writeUInt32LE(data.length, 40);
-  return Buffer.concat([header, data]);
-}
-
-/** A square of grey, one bit a point, of which hardly anything is there. */
-function png(side: number): Buffer {
-  const chunk = (type: string, data: Buffer) => {
-    const body = Buffer.concat([Buffer.from(type), data]);
-    const size = Buffer.alloc(4);
-    size.writeUInt32BE(data.length);
-    const sum = Buffer.alloc(4);
-    sum.writeUInt32BE(crc32(body));
-    return Buffer.concat([size, body, sum]);
-  };
-  const header = Buffer.alloc(13);
-  header.writeUInt32BE(side, 0);
-  header.writeUInt32BE(side, 4);
-  header[8] = 1;
-  const rows = deflateSync(Buffer.alloc(1024 * 1024));
-  const signature = Buffer.from([0x89, 0x50, 0x4e, 0x47, 0x0d, 0x0a, 0x1a, 0x0a]);
-  return Buffer.concat([signature, chunk("IHDR", header), chunk("IDAT", rows), chunk("IEND", Buffer.alloc(0))]);
+  const file = wavOf(new Int16Array(1500));
+  file.writeUInt16LE(channels, 22);
+  file.writeUInt32LE(rate, 24);
+  return file;
 }

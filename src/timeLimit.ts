@@ -28,3 +28,21 @@ export async function withinTime<T>(work: Promise<T>, timeoutMs: number): Promis
     clearTimeout(timer);
   }
 }
+
+/**
+ * What `work` comes to, unless `signal` says before that nobody waits for it any more; it goes on, then.
+ * @throws the signal's reason
+ */
+export async function orAborted<T>(work: Promise<T>, signal: AbortSignal): Promise<T> {
+  let abort = () => {};
+  const aborted = new Promise<never>((_, reject) => {
+    abort = () => reject(signal.reason);
+  });
+  if (signal.aborted) abort();
+  signal.addEventListener("abort", abort, { once: true });
+  try {
+    return await Promise.race([work, aborted]);
+  } finally {
+    signal.removeEventListener("abort", abort);
+  }
+}

@@ -1,6 +1,3 @@
-import { mkdtemp, rm, writeFile } from "node:fs/promises";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
 import { Client, Connection } from "@temporalio/client";
 import { loadConfig } from "../src/config.ts";
 import { startTemporalServer, type TemporalServer } from "../src/dev/temporalServer.ts";
@@ -9,24 +6,16 @@ import { searchAttributes } from "../src/temporal.ts";
 import { temporalExecutable } from "./support/programs.ts";
 
 /** A development server looks everything up anew; a real one keeps what it knows of search attributes for some seconds. */
-const AS_IN_PRODUCTION = "--dynamic-config-value system.forceSearchAttributesCacheRefreshOnRead=false";
+const AS_IN_PRODUCTION = { "system.forceSearchAttributesCacheRefreshOnRead": false };
 
 describe("a namespace that was just made", () => {
-  let folder: string;
   let server: TemporalServer;
 
   before(async () => {
-    folder = await mkdtemp(join(tmpdir(), "c3-render-namespace-"));
-    const executable = join(folder, "temporal");
-    await writeFile(executable, `#!/bin/sh\nexec ${await temporalExecutable()} "$@" ${AS_IN_PRODUCTION}\n`, {
-      mode: 0o755,
-    });
-    server = await startTemporalServer({ executable, port: 0, say: () => {} });
+    const executable = await temporalExecutable();
+    server = await startTemporalServer({ executable, port: 0, dynamicConfig: AS_IN_PRODUCTION, say: () => {} });
   });
-  after(async () => {
-    await server?.stop();
-    await rm(folder, { recursive: true, force: true });
-  });
+  after(() => server?.stop());
 
   it("takes jobs as soon as it is said to be ready", async () => {
     const { address } = server;

@@ -7,6 +7,7 @@ import { failureTypes } from "../jobs/failureTypes.ts";
 import type { JobSpec, StoredFile } from "../jobs/job.ts";
 import { BrokenMp4 } from "../media/mp4.ts";
 import { keys } from "../storage/keys.ts";
+import { orAborted } from "../timeLimit.ts";
 import type { ActivityDeps } from "./deps.ts";
 import { withHeartbeats } from "./heartbeats.ts";
 import { keepResults } from "./keepResults.ts";
@@ -50,10 +51,13 @@ export function createLipsync({ config, store, safeFetch, modal }: ActivityDeps)
     }
   }
 
+  /** A call of Modal's library cannot be told that nobody waits for it. */
   async function untilDone(callId: string, report: (progress: RunProgress) => void, signal: AbortSignal) {
-    const givenUp = aborted(signal);
     for (;;) {
-      const polled = await Promise.race([told(() => configured().poll(callId, POLL_MS)), givenUp]);
+      const polled = await orAborted(
+        told(() => configured().poll(callId, POLL_MS)),
+        signal,
+      );
       if (polled.done) return polled.value;
       report({ progress: null, detail: "rendering on Modal" });
     }
@@ -143,15 +147,4 @@ export function createLipsync({ config, store, safeFetch, modal }: ActivityDeps)
     /** Ends a call that nobody waits for any more. */
     cancelLipsync: ({ callId }: { callId: string }) => told(() => configured().cancel(callId)),
   };
-}
-
-/** Rejects when `signal` says so: a call of Modal's library cannot be told. */
-function aborted(signal: AbortSignal): Promise<never> {
-  const promise = new Promise<never>((_, reject) => {
-    if (signal.aborted) reject(signal.reason);
-    signal.addEventListener("abort", () => reject(signal.reason), { once: true });
-  });
-  // Whoever races against it hears of it; nobody may.
-  promise.catch(() => {});
-  return promise;
 }

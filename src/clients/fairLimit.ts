@@ -11,7 +11,10 @@ export interface FairLimit {
 }
 
 interface Waiting {
-  keys: readonly [string, ...string[]];
+  /** Whom it is for. */
+  first: string;
+  /** Each once, the first one among them. */
+  keys: ReadonlySet<string>;
   start: () => void;
 }
 
@@ -23,7 +26,7 @@ export function createFairLimit({ total = Infinity, perKey }: { total?: number; 
 
   const busyOf = (key: string) => busy.get(key) ?? 0;
 
-  function change(keys: readonly string[], by: 1 | -1): void {
+  function change(keys: Iterable<string>, by: 1 | -1): void {
     running += by;
     for (const key of keys) {
       const count = busyOf(key) + by;
@@ -35,9 +38,9 @@ export function createFairLimit({ total = Infinity, perKey }: { total?: number; 
   function startWhatMay(): void {
     while (running < total) {
       const next = [...waiting]
-        .filter(({ keys }) => keys.every((key) => busyOf(key) < perKey))
+        .filter(({ keys }) => [...keys].every((key) => busyOf(key) < perKey))
         // The order of those that come equally soon is kept: the sort is stable.
-        .sort((one, other) => busyOf(one.keys[0]) - busyOf(other.keys[0]))[0];
+        .sort((one, other) => busyOf(one.first) - busyOf(other.first))[0];
       if (next === undefined) return;
       waiting.delete(next);
       change(next.keys, 1);
@@ -46,8 +49,9 @@ export function createFairLimit({ total = Infinity, perKey }: { total?: number; 
   }
 
   return {
-    async run(keys, work, signal) {
+    async run(given, work, signal) {
       signal?.throwIfAborted();
+      const keys = new Set(given);
       await new Promise<void>((resolve, reject) => {
         const giveUp = () => {
           waiting.delete(entry);
@@ -57,7 +61,7 @@ export function createFairLimit({ total = Infinity, perKey }: { total?: number; 
           signal?.removeEventListener("abort", giveUp);
           resolve();
         };
-        const entry: Waiting = { keys: [...new Set(keys)] as unknown as Waiting["keys"], start };
+        const entry: Waiting = { first: given[0], keys, start };
         signal?.addEventListener("abort", giveUp, { once: true });
         waiting.add(entry);
         startWhatMay();
@@ -65,12 +69,12 @@ export function createFairLimit({ total = Infinity, perKey }: { total?: number; 
       try {
         return await work();
       } finally {
-        change([...new Set(keys)], -1);
+        change(keys, -1);
         startWhatMay();
       }
     },
     count(key) {
-      return busyOf(key) + [...waiting].filter(({ keys }) => keys.includes(key)).length;
+      return busyOf(key) + [...waiting].filter(({ keys }) => keys.has(key)).length;
     },
   };
 }

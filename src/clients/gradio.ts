@@ -1,6 +1,7 @@
 import { setTimeout as delay } from "node:timers/promises";
 import { z } from "zod";
 import { isPath, oneLine } from "../text.ts";
+import { orAborted, withinTime } from "../timeLimit.ts";
 import { GuardedGradioClient, type StreamListener } from "./gradioClient.ts";
 import { keyRefused, ModelAborted, ModelFailure, type OnProgress, reasonOf } from "./modelCall.ts";
 
@@ -108,7 +109,7 @@ async function connect({ appUrl, apiKey, signal }: GradioCall): Promise<GuardedG
     events: ["status", "data"],
   });
   try {
-    const client = await withinTime(connecting, CONNECT_TIMEOUT_MS, signal);
+    const client = await withinTime(orAborted(connecting, signal), CONNECT_TIMEOUT_MS);
     if (client instanceof GuardedGradioClient) return client;
     throw new TypeError("the client is not the guarded one");
   } catch (error) {
@@ -120,7 +121,7 @@ async function connect({ appUrl, apiKey, signal }: GradioCall): Promise<GuardedG
 /** The names of the function's parameters; they differ between builds of an app. */
 async function describe(client: GuardedGradioClient, { endpoint, signal }: GradioCall): Promise<ReadonlySet<string>> {
   try {
-    const info = infoSchema.parse(await withinTime(client.view_api(), CONNECT_TIMEOUT_MS, signal));
+    const info = infoSchema.parse(await withinTime(orAborted(client.view_api(), signal), CONNECT_TIMEOUT_MS));
     const parameters = info.named_endpoints[endpoint]?.parameters;
     if (parameters === undefined) throw new Error(`it has no function ${endpoint}`);
     return new Set(parameters.map((parameter) => parameter.parameter_name));
@@ -258,19 +259,6 @@ const escapes: Record<string, string> = { n: "\n", t: "\t", r: "\r" };
 
 function transportFailure(what: string, cause: unknown): ModelFailure {
   return new ModelFailure("transport", `${what}: ${reasonOf(cause)}`, { cause });
-}
-
-async function withinTime<T>(work: Promise<T>, timeoutMs: number, signal: AbortSignal): Promise<T> {
-  const { promise, reject } = promiseWithResolvers<never>();
-  const timer = setTimeout(() => reject(new Error(`no answer within ${timeoutMs / 1000} s`)), timeoutMs);
-  const abort = () => reject(new Error("given up"));
-  signal.addEventListener("abort", abort, { once: true });
-  try {
-    return await Promise.race([work, promise]);
-  } finally {
-    clearTimeout(timer);
-    signal.removeEventListener("abort", abort);
-  }
 }
 
 function promiseWithResolvers<T>() {

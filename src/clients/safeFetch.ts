@@ -7,7 +7,7 @@ import { withoutQuery } from "../log.ts";
 import { watchLoop } from "../loopTime.ts";
 import { isPublicAddress } from "../net/addresses.ts";
 import { createNameResolver, NameNotFound, type NameResolver } from "../net/resolver.ts";
-import { timeLimit } from "../timeLimit.ts";
+import { orAborted, timeLimit } from "../timeLimit.ts";
 import { urlOf } from "../url.ts";
 import { createFairLimit } from "./fairLimit.ts";
 import { readUserAgent } from "./userAgent.ts";
@@ -316,20 +316,6 @@ function limited(response: Response, maxBytes: number, { windowMs, bytesPerWindo
   });
   if (announced > maxBytes) counted.destroy(new TooLarge(maxBytes));
   return counted;
-}
-
-/** What `work` comes to, unless it is not wanted any more. */
-async function orAborted<T>(work: Promise<T>, signal: AbortSignal): Promise<T> {
-  let abort = () => {};
-  const aborted = new Promise<never>((_, reject) => {
-    abort = () => reject(signal.reason);
-    signal.addEventListener("abort", abort, { once: true });
-  });
-  try {
-    return await Promise.race([work, aborted]);
-  } finally {
-    signal.removeEventListener("abort", abort);
-  }
 }
 
 /** undici wraps what happened in a `TypeError: fetch failed`; it refuses the ports of mail servers and the like. */

@@ -28,7 +28,7 @@ export interface ResolverOptions {
 
 const TRY_MS = 2000;
 const TRIES = 2;
-/** Several that ask for one name at a time ask once; the connection asks again, after whoever wants it. */
+/** The connection asks for a name again that was looked up before it; and of many who want one at a time, one asks. */
 const KEPT_MS = 5000;
 const MANY_NAMES = 1000;
 const nothing = new Set<unknown>([NOTFOUND, NODATA]);

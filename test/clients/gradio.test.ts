@@ -3,6 +3,7 @@ import { createComput3 } from "../../src/clients/comput3.ts";
 import { callGradio, type GradioArguments, type GradioCall } from "../../src/clients/gradio.ts";
 import { ModelAborted, ModelFailure } from "../../src/clients/modelCall.ts";
 import { type Simulator, startSimulator } from "../../src/simulator/simulator.ts";
+import { csmParameters } from "../support/csmParameters.ts";
 import { eventually } from "../support/eventually.ts";
 
 describe("callGradio", () => {
@@ -35,14 +36,7 @@ describe("callGradio", () => {
 
   function call({ parameters: changed, files = {}, ...overrides }: Overrides = {}) {
     const parameters = {
-      speaker_voice: "conversational_a",
-      speaker_text: "",
-      speaker_audio: null,
-      monologue_json: '["Hello."]',
-      temperature: 0.9,
-      topk: 50,
-      max_audio_length: 10_000,
-      pause_duration: 150,
+      ...csmParameters,
       ...changed,
     };
     return callGradio({

@@ -9,6 +9,7 @@ import { callGradio, gradioFile } from "../../src/clients/gradio.ts";
 import { ModelFailure } from "../../src/clients/modelCall.ts";
 import { generate, pull } from "../../src/clients/ollama.ts";
 import { type Simulator, startSimulator } from "../../src/simulator/simulator.ts";
+import { csmParameters } from "../support/csmParameters.ts";
 import { type Answer, startTamperer, withoutEnd } from "../support/tamperer.ts";
 
 const MIB = 1024 * 1024;
@@ -197,18 +198,7 @@ describe("a node that is somebody else's", () => {
         endpoint: "/generate_monologue_audio",
         signal,
         settleMs: 1000,
-        arguments: () => ({
-          parameters: {
-            speaker_voice: "conversational_a",
-            speaker_text: "",
-            speaker_audio: null,
-            monologue_json: '["Hello."]',
-            temperature: 0.9,
-            topk: 50,
-            max_audio_length: 10_000,
-            pause_duration: 150,
-          },
-        }),
+        arguments: () => ({ parameters: csmParameters }),
       });
     const stream = "/queue/data";
     const piece = "data: x\n";

@@ -7,6 +7,7 @@ import fc from "fast-check";
 import sharp, { type Colour, type Sharp } from "sharp";
 import { ImageError } from "../../src/media/imageError.ts";
 import { type ImageOptions, prepareImage, readHeader } from "../../src/media/images.ts";
+import { png } from "../support/png.ts";
 import { makeFolder } from "./support.ts";
 
 const MAX_PIXELS = 50_000_000;
@@ -271,15 +272,15 @@ describe("prepareImage", () => {
   });
 
   it("refuses a picture of too many pixels by its header, without decoding it", async () => {
-    const bomb = pngOf(20_000, 20_000, deflateSync(Buffer.alloc(20_000 * 2501), { level: 1 }));
+    const bomb = png(20_000, 20_000, deflateSync(Buffer.alloc(20_000 * 2501), { level: 1 }));
     assert.ok(bomb.length < 1_000_000);
     assert.equal((await sharp(bomb, { limitInputPixels: false }).metadata()).height, 20_000);
     assert.equal((await failure(bomb)).message, "has more than 50 megapixels");
     // The same is said when nothing that could be decoded follows the header.
     const noPixels = Buffer.from("no pixels");
-    assert.equal((await failure(pngOf(20_000, 20_000, noPixels))).message, "has more than 50 megapixels");
+    assert.equal((await failure(png(20_000, 20_000, noPixels))).message, "has more than 50 megapixels");
     assert.match(
-      (await failure(pngOf(2 ** 31 - 1, 2 ** 31 - 1, noPixels))).message,
+      (await failure(png(2 ** 31 - 1, 2 ** 31 - 1, noPixels))).message,
       /^(has more than|cannot be decoded)/,
     );
   });
@@ -494,21 +495,3 @@ describe("prepareImage", () => {
     });
   });
 });
-
-/** A PNG of black and white pixels. */
-function pngOf(width: number, height: number, data: Buffer): Buffer {
-  const size = Buffer.alloc(8);
-  size.writeUInt32BE(width, 0);
-  size.writeUInt32BE(height, 4);
-  const chunk = (type: string, content: Buffer) => {
-    const body = Buffer.concat([Buffer.from(type), content]);
-    const length = Buffer.alloc(4);
-    length.writeUInt32BE(content.length);
-    const sum = Buffer.alloc(4);
-    sum.writeUInt32BE(crc32(body));
-    return Buffer.concat([length, body, sum]);
-  };
-  const header = chunk("IHDR", Buffer.concat([size, Buffer.from([1, 0, 0, 0, 0])]));
-  const signature = Buffer.from([0x89, 0x50, 0x4e, 0x47, 0x0d, 0x0a, 0x1a, 0x0a]);
-  return Buffer.concat([signature, header, chunk("IDAT", data), chunk("IEND", Buffer.alloc(0))]);
-}

@@ -12,6 +12,7 @@ import ffmpegInstaller from "@ffmpeg-installer/ffmpeg";
 import sharp from "sharp";
 import { SAMPLE_RATE, wavOf } from "../../src/simulator/media.ts";
 import { eventually } from "../support/eventually.ts";
+import { png } from "../support/png.ts";
 import { startTestStack, type TestStack } from "../support/stack.ts";
 
 const MEGABYTE = 1024 * 1024;
@@ -405,21 +406,4 @@ function moving(still: Buffer): Buffer {
   length.writeUInt32BE(8);
   sum.writeUInt32BE(crc32(control));
   return Buffer.concat([still.subarray(0, 33), length, control, sum, still.subarray(33)]);
-}
-
-/** A black and white PNG with one bit for each pixel. */
-function png(width: number, height: number, data: Buffer): Buffer {
-  const header = Buffer.alloc(13);
-  header.writeUInt32BE(width, 0);
-  header.writeUInt32BE(height, 4);
-  header.writeUInt8(1, 8);
-  const chunk = (type: string, content: Buffer) => {
-    const body = Buffer.concat([Buffer.from(type), content]);
-    const [length, sum] = [Buffer.alloc(4), Buffer.alloc(4)];
-    length.writeUInt32BE(content.length);
-    sum.writeUInt32BE(crc32(body));
-    return Buffer.concat([length, body, sum]);
-  };
-  const signature = Buffer.from("\x89PNG\r\n\x1a\n", "latin1");
-  return Buffer.concat([signature, chunk("IHDR", header), chunk("IDAT", data), chunk("IEND", Buffer.alloc(0))]);
 }

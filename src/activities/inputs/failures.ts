@@ -9,8 +9,6 @@ const SNIFFED_BYTES = 512;
 const LACKS = ["ENOSPC", "EDQUOT", "EROFS", "EACCES", "EPERM", "EIO", "EMFILE", "ENFILE", "ENOMEM"];
 /** Until then, a worker that cannot write has stopped taking inputs. */
 const ELSEWHERE_AFTER_MS = 15_000;
-/** What a failure of this machine is called. */
-const NOT_PREPARED = "InputNotPrepared";
 
 /** The caller's doing: trying again cannot help. The message names the field. */
 export function invalid(field: string, message: string): ApplicationFailure {
@@ -31,7 +29,7 @@ export function notHere(field: string | undefined, error: unknown): ApplicationF
   const lack = isLack(error);
   const reason = error instanceof ToolTrouble && !lack ? ` (${error.message})` : "";
   const message = `could not be prepared on this worker${reason}`;
-  return forNow(field ?? "the inputs", message, NOT_PREPARED, lack ? ELSEWHERE_AFTER_MS : undefined);
+  return forNow(field ?? "the inputs", message, failureTypes.inputNotPrepared, lack ? ELSEWHERE_AFTER_MS : undefined);
 }
 
 /** The same failure, after which nothing is tried again. */

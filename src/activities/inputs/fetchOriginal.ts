@@ -4,6 +4,7 @@ import { join, sep } from "node:path";
 import { pipeline } from "node:stream/promises";
 import { ApplicationFailure, log } from "@temporalio/activity";
 import { type Download, TooLarge, UnsafeUrl } from "../../clients/safeFetch.ts";
+import { failureTypes } from "../../jobs/failureTypes.ts";
 import type { Source } from "../../jobs/lipsync.ts";
 import { withoutQuery } from "../../log.ts";
 import { retryAfterMs } from "../../retryAfter.ts";
@@ -15,7 +16,6 @@ const MAX_REDIRECTS = 10;
 const PASSING = new Set([408, 425, 429]);
 /** A server may ask for more time than a job has. */
 const MAX_RETRY_AFTER_MS = 120_000;
-const FAILED = "DownloadFailed";
 
 interface Wanted {
   jobId: string;
@@ -57,7 +57,7 @@ export async function fetchOriginal(
     signal.throwIfAborted();
     if (error instanceof ApplicationFailure || isLack(error)) throw error;
     if (error instanceof UnsafeUrl || error instanceof TooLarge) throw invalid(field, error.message);
-    throw forNow(field, `could not be downloaded (${reasonOf(error)})`, FAILED);
+    throw forNow(field, `could not be downloaded (${reasonOf(error)})`, failureTypes.downloadFailed);
   }
 }
 
@@ -68,13 +68,18 @@ function refusalOf(field: string, { status, headers }: Download): ApplicationFai
     // Nobody asked for a part. Some servers call the whole a part.
     const [, first, last, whole] = /^bytes (\d+)-(\d+)\/(\d+)$/i.exec(headers.get("content-range")?.trim() ?? "") ?? [];
     if (first === "0" && Number(last) + 1 === Number(whole)) return undefined;
-    return forNow(field, "the server sent a part of the file only", FAILED);
+    return forNow(field, "the server sent a part of the file only", failureTypes.downloadFailed);
   }
   if (status === 204 || status === 205) return invalid(field, `the server answered ${status}, without a file`);
   const message = `the server answered ${status}`;
   if (status < 500 && !PASSING.has(status)) return invalid(field, message);
   const asked = retryAfterMs(headers.get("retry-after"), Date.now());
-  return forNow(field, message, FAILED, asked === undefined ? undefined : Math.min(asked, MAX_RETRY_AFTER_MS));
+  return forNow(
+    field,
+    message,
+    failureTypes.downloadFailed,
+    asked === undefined ? undefined : Math.min(asked, MAX_RETRY_AFTER_MS),
+  );
 }
 
 /** A file of the folder that the operator has opened; no link leads out of it. */

@@ -3,7 +3,7 @@ import { ApplicationFailure, ApplicationFailureCategory } from "@temporalio/comm
 const WINDOW_MS = 60_000;
 const LEAST_MS = 3000;
 const MOST_MS = 120_000;
-/** A tenant with many jobs that are put off comes back the more seldom with each: the pauses are theirs to share. */
+/** The more jobs of a tenant are put off, the later each comes back: together they come equally often. */
 const MS_EACH = 250;
 
 /** Puts jobs off whose tenant has enough under way, for longer the more there are of them. */
