@@ -52,14 +52,14 @@ function packed(texts: string[], limit: number, trimmed = true): string[] {
     return { text, seconds: spokenSeconds(text), alone: spokenSeconds(text.trimEnd()) };
   });
   const fewest = grouped(pieces, limit).length;
-  let [low, high] = [Math.max(0, ...pieces.map(({ seconds }) => seconds)), limit];
+  let [low, high] = [Math.max(0, ...pieces.map(({ alone }) => alone)), limit];
   // A tenth of a second is as exact as the estimate is.
   while (high - low > 0.1) {
     const middle = (low + high) / 2;
     if (grouped(pieces, middle).length > fewest) low = middle;
     else high = middle;
   }
-  const balanced = evenedOut(grouped(pieces, Math.max(low, high)), limit);
+  const balanced = evenedOut(grouped(pieces, high), limit);
   const groups = balanced.map((group) => group.map(({ text }) => text).join(""));
   return trimmed ? groups.map((group) => group.trim()).filter((group) => group !== "") : groups;
 }

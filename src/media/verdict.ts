@@ -60,7 +60,7 @@ const NOT_STARTED = /^prlimit: (failed to execute)?/;
 /** Whose fault an ending was, if it was one. @throws FileRefused, ToolTrouble */
 export function judge({ name, code, killedBy, complaint, limitsMemory }: Ending): void {
   if (code === 0 && NOT_WRITTEN.test(complaint)) throw new MachineLacks(`${name} could not write its file`);
-  if (code === 0 && PAUSE_LOST.test(complaint)) throw new FileRefused("it pauses for too long");
+  if (PAUSE_LOST.test(complaint)) throw new FileRefused("it pauses for too long");
   if (code === 0) return;
   const notStarted = NOT_STARTED.exec(complaint);
   if (notStarted !== null) {

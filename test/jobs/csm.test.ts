@@ -102,6 +102,11 @@ describe("splitText", () => {
     );
   });
 
+  it("counts no space at the end of a sentence, neither when it shares the parts out", () => {
+    const parts = splitText("a words Hello! a Hello! Hello! 你好。", 1000);
+    assert.deepEqual(parts, ["a words Hello!", "a Hello!", "Hello! 你好。"]);
+  });
+
   it("keeps every character of any text, and cuts no word", () => {
     const text = fc.array(fc.constantFrom("a", "Dr.", "3.14", "Hello!", "…", "\n", "e\u0301", "words", "你好。"), {
       minLength: 1,
