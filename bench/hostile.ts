@@ -24,7 +24,7 @@ const keys = [
 const RATE = 300;
 const HONEST_EVERY_MS = 2000;
 const RENDER_SECONDS = 2;
-const GPUS = 6;
+const GPUS = 12;
 /** What an honest job may wait in relation to a time without the other one. */
 const MOST_TIMES = 2;
 /** Of the worker with all its children. */
@@ -62,7 +62,7 @@ export async function hostile(): Promise<void> {
         C3_API_KEY: "key-of-the-benchmark",
         C3_RENDER_KEYS: JSON.stringify(keys),
         RATE_LIMIT: String(RATE),
-        GPU_POOLS: JSON.stringify({ "media:fast": { max: GPUS }, "ollama_webui:fast": { max: 2 } }),
+        GPU_POOLS: JSON.stringify({ "media:fast": { min: GPUS, max: GPUS }, "ollama_webui:fast": { max: 2 } }),
         TEMPORAL_ADDRESS: temporal.address,
         TEMPORAL_NAMESPACE: "hostile",
         C3_RENDER_DATA_DIR: folder,
@@ -103,7 +103,7 @@ async function measure(
   const watch = setInterval(async () => {
     const bytes = (await treeOf(pids())).reduce((sum, { residentBytes }) => sum + residentBytes, 0);
     peakBytes = Math.max(peakBytes, bytes);
-  }, 200);
+  }, 1000);
   const attacker = startAttack(scene);
   const beside = await honestJobs(scene, seconds);
   const attacks = await attacker.stop();
@@ -113,11 +113,14 @@ async function measure(
     before.map(({ pid }) => pid),
   );
 
-  const row = (name: string, { waits, failures }: Honest) =>
+  const row = (name: string, { waits, steps, failures }: Honest) => {
     say(
       `${name.padEnd(24)} ${String(waits.length).padStart(4)} jobs, ${failures.length} failed;` +
         ` waited ${mean(waits).toFixed(1)} s on average, ${quantile(waits, 0.95).toFixed(1)} s at the 95th percentile`,
     );
+    const after = [...steps].map(([what, sum]) => `${what} ${(sum / waits.length).toFixed(1)}`);
+    say(`  seconds after the start: ${after.join(", ")}`);
+  };
   row("honest, alone", alone);
   row("honest, beside the other", beside);
   say(
@@ -139,18 +142,23 @@ async function measure(
 interface Honest {
   /** Seconds from a submission to its success. */
   waits: number[];
+  /** Seconds until each event of a job, in their sum over all jobs. */
+  steps: Map<string, number>;
   failures: string[];
 }
 
 async function honestJobs({ url, sample }: Scene, seconds: number): Promise<Honest> {
   const client = createClient({ baseUrl: url, apiKey: keys[1].key });
-  const honest: Honest = { waits: [], failures: [] };
+  const honest: Honest = { waits: [], steps: new Map(), failures: [] };
   const one = async () => {
     const startedAt = performance.now();
     try {
-      const { status, error } = await client.wait(await client.submit("whisper", { audio_url: sample }));
-      if (status === "success") honest.waits.push((performance.now() - startedAt) / 1000);
-      else honest.failures.push(`${status} (${error})`);
+      const id = await client.submit("whisper", { audio_url: sample });
+      const { status, error } = await client.wait(id);
+      if (status === "success") {
+        honest.waits.push((performance.now() - startedAt) / 1000);
+        addSteps(honest.steps, (await client.job(id)).timeline);
+      } else honest.failures.push(`${status} (${error})`);
     } catch (error) {
       honest.failures.push(String(error));
     }
@@ -162,6 +170,15 @@ async function honestJobs({ url, sample }: Scene, seconds: number): Promise<Hone
   }
   await Promise.all(jobs);
   return honest;
+}
+
+/** How long after a job's first event each other one came. */
+function addSteps(steps: Map<string, number>, timeline: readonly { at: string; event: string }[]): void {
+  const [first] = timeline;
+  for (const { at, event } of timeline) {
+    const [what = ""] = event.split(":");
+    steps.set(what, (steps.get(what) ?? 0) + (Date.parse(at) - Date.parse(first?.at ?? at)) / 1000);
+  }
 }
 
 function startAttack({ url, files }: Scene) {

@@ -2,6 +2,7 @@ import { once } from "node:events";
 import { createServer, type ServerResponse } from "node:http";
 import type { AddressInfo } from "node:net";
 import { pipeline } from "node:stream/promises";
+import { setTimeout as delay } from "node:timers/promises";
 import { deflateSync, gzipSync } from "node:zlib";
 import sharp from "sharp";
 import { wavOf } from "../src/simulator/media.ts";
@@ -11,6 +12,9 @@ type Serve = (response: ServerResponse) => void | Promise<void>;
 
 const BOMB_SIDE = 60_000;
 const AVIF_SIDE = 12_000;
+/** Of a file without an end: ten megabytes a second, for a caller's server is at the other end of a network. */
+const PIECE_BYTES = 1024 * 1024;
+const PIECES_PER_SECOND = 10;
 
 /** Files that take a worker's memory, time, places or disk, and servers that keep it waiting. */
 export async function startHostileFiles() {
@@ -19,6 +23,7 @@ export async function startHostileFiles() {
     .toBuffer();
   /** Hardly anything of it is there. */
   const bomb = png(BOMB_SIDE, BOMB_SIDE, deflateSync(Buffer.alloc(1024 * 1024)));
+  const zipped = gzipSync(Buffer.alloc(300 * 1024 * 1024));
   const file =
     (body: Buffer): Serve =>
     (response) =>
@@ -32,7 +37,7 @@ export async function startHostileFiles() {
     "trickle.wav": (response) => trickle(response),
     "endless.wav": (response) => endless(response, wav(16_000, 1)),
     "bomb.wav": (response) => {
-      response.writeHead(200, { "Content-Encoding": "gzip" }).end(gzipSync(Buffer.alloc(300 * 1024 * 1024)));
+      response.writeHead(200, { "Content-Encoding": "gzip" }).end(zipped);
     },
     "loop.wav": (response) => void response.writeHead(302, { location: "/loop.wav" }).end(),
   };
@@ -71,9 +76,9 @@ function trickle(response: ServerResponse): void {
 }
 
 async function endless(response: ServerResponse, head: Buffer): Promise<void> {
-  const pieces = function* () {
+  const pieces = async function* () {
     yield head;
-    for (;;) yield Buffer.alloc(65_536);
+    for (; ; await delay(1000 / PIECES_PER_SECOND)) yield Buffer.alloc(PIECE_BYTES);
   };
   // It ends when nobody listens any more.
   await pipeline(pieces, response).catch(() => {});

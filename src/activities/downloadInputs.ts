@@ -27,7 +27,7 @@ import type { PreparedInput } from "./types.ts";
  */
 const MAX_LIPSYNC_SECONDS = 300;
 /** Of a process: while others are downloaded, so many are decoded, one less than that of one tenant. */
-const PREPARED_AT_ONCE = Math.max(4, availableParallelism());
+const PREPARED_AT_ONCE = Math.max(2, availableParallelism());
 
 /** Jobs of a process whose inputs are downloaded and prepared at one time. */
 const AT_ONCE = 16;

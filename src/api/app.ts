@@ -12,6 +12,7 @@ import { accessLog } from "./middleware/accessLog.ts";
 import { authenticate } from "./middleware/authentication.ts";
 import { crossOrigin } from "./middleware/crossOrigin.ts";
 import { localOnly } from "./middleware/localOnly.ts";
+import { limitOpenRequests } from "./middleware/openRequests.ts";
 import { limitReads } from "./middleware/rateLimit.ts";
 import { unreadBody } from "./middleware/unreadBody.ts";
 import { createReadPool, createReadProvider } from "./poolStatus.ts";
@@ -86,6 +87,7 @@ export function createApp(given: ApiDeps): Hono<ApiEnv> {
 
   // Whatever is mounted from here on needs a key.
   app.use(authenticate(deps));
+  app.use(limitOpenRequests(deps));
   mount(submissionRoutes(deps, reports, jobs, watchJob));
 
   // Submissions have a limit of their own, and were answered above.

@@ -1,5 +1,7 @@
 import type { Context } from "hono";
 import type { z } from "zod";
+import type { ApiConfig } from "../config.ts";
+import { TooLate, withinTime } from "../timeLimit.ts";
 import { decoded, encodingsOf } from "./contentEncoding.ts";
 import { type FieldErrors, HttpError, invalidBody, invalidQuery } from "./errors.ts";
 import { parseJson } from "./json.ts";
@@ -8,17 +10,19 @@ const jsonType = /^application\/(?:[\w.-]+\+)?json\s*(?:;|$)/i;
 /** A body of a megabyte can be wrong in a hundred thousand places; nobody reads so many. */
 const MAX_REPORTED_FIELDS = 20;
 
+type BodyLimits = Pick<ApiConfig, "maxBodyBytes" | "bodyTimeoutMs">;
+
 /**
  * The JSON body of a request, as `schema` makes it.
- * @throws HttpError 415 for anything but JSON in an encoding that is known, 413 beyond `maxBytes`, 400 for malformed JSON,
- * for what is not UTF-8, and for a body that does not fit the schema
+ * @throws HttpError 415 for anything but JSON in an encoding that is known, 413 beyond the limit, 408 when it does
+ * not come in time, 400 for malformed JSON, for what is not UTF-8, and for a body that does not fit the schema
  */
-export async function readBody<T extends z.ZodType>(c: Context, schema: T, maxBytes: number): Promise<z.output<T>> {
+export async function readBody<T extends z.ZodType>(c: Context, schema: T, limits: BodyLimits): Promise<z.output<T>> {
   const contentType = c.req.header("Content-Type") ?? "";
   if (!jsonType.test(contentType)) {
     throw new HttpError(415, "unsupported_media_type", "Content-Type must be application/json");
   }
-  const parsed = schema.safeParse(jsonOf(await readText(c, maxBytes)), { error: sentence });
+  const parsed = schema.safeParse(jsonOf(await readText(c, limits)), { error: sentence });
   if (!parsed.success) throw invalidBody(fieldErrors(parsed.error));
   return parsed.data;
 }
@@ -27,10 +31,10 @@ export async function readBody<T extends z.ZodType>(c: Context, schema: T, maxBy
 export async function readOptionalBody<T extends z.ZodType>(
   c: Context,
   schema: T,
-  maxBytes: number,
+  limits: BodyLimits,
 ): Promise<z.output<T>> {
   const isEmpty = c.req.header("Content-Type") === undefined && (c.req.header("Content-Length") ?? "0") === "0";
-  return isEmpty ? schema.parse({}) : await readBody(c, schema, maxBytes);
+  return isEmpty ? schema.parse({}) : await readBody(c, schema, limits);
 }
 
 /**
@@ -45,17 +49,18 @@ export function readQuery<T extends z.ZodType>(c: Context, schema: T): z.output<
   return parsed.data;
 }
 
-/** Stops at `maxBytes`, whatever the body says of its own length. */
-async function readText(c: Context, maxBytes: number): Promise<string> {
+/** Stops at so many bytes, whatever the body says of its own length. */
+async function readText(c: Context, { maxBodyBytes: maxBytes, bodyTimeoutMs }: BodyLimits): Promise<string> {
   const tooLarge = new HttpError(413, "body_too_large", `The body is larger than ${maxBytes} bytes`);
   if (Number(c.req.header("Content-Length") ?? 0) > maxBytes) throw tooLarge;
   const encodings = encodingsOf(c.req.header("Content-Encoding"));
   const parts: Uint8Array[] = [];
   let bytes = 0;
+  const endsAt = performance.now() + bodyTimeoutMs;
   const reader = c.req.raw.body?.getReader();
   try {
     for (;;) {
-      const part = await reader?.read().catch(brokenOff);
+      const part = reader && (await withinTime(reader.read(), endsAt - performance.now()).catch(brokenOff));
       if (part?.value === undefined) break;
       bytes += part.value.byteLength;
       if (bytes > maxBytes) throw tooLarge;
@@ -78,6 +83,9 @@ function utf8(bytes: Uint8Array): string {
 }
 
 function brokenOff(cause: unknown): never {
+  // What is still to come of it is nobody's next request.
+  const headers = { Connection: "close" };
+  if (cause instanceof TooLate) throw new HttpError(408, "body_too_slow", "The body came too slowly", { headers });
   throw new HttpError(400, "body_incomplete", "The body broke off", { cause });
 }
 

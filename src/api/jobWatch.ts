@@ -135,7 +135,8 @@ function eventsOf(client: Client, workflowId: string, signal: AbortSignal): () =
     });
     ({ nextPageToken } = history);
   };
-  return () => client.withAbortSignal(signal, () => temporalCall(client, poll, POLL_TIMEOUT_MS));
+  // Temporal's client listens to a signal for as long as it exists: each call has its own.
+  return () => client.withAbortSignal(AbortSignal.any([signal]), () => temporalCall(client, poll, POLL_TIMEOUT_MS));
 }
 
 function unlessAborted(signal: AbortSignal) {

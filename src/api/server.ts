@@ -22,13 +22,36 @@ const SWEEP_EVERY_MS = 50;
  * it just as the other one sends, and that request is lost.
  */
 const KEEP_ALIVE_MS = 75_000;
+const MAX_HEADER_BYTES = 16 * 1024;
+/** Bodies have a limit of their own, whose answer says so; Node's ends those that nobody reads any more. */
+const GRACE_MS = 30_000;
+
+/** What a client must keep up. */
+interface Pace {
+  /** Until the last header of a request, which is a packet or two. */
+  headersMs: number;
+  /**
+   * Without a byte in either direction, also because the client does not take its answer: streams have a comment every
+   * 15 s, and a wait for a job takes a minute at most.
+   */
+  silentMs: number;
+  /** Between two looks at what is too slow. */
+  lookMs: number;
+}
+
+const PACE: Pace = { headersMs: 20_000, silentMs: 120_000, lookMs: 5000 };
 
 /**
  * Listens for requests to `app`; port 0 takes a free one.
  * @throws ConfigError rather than opening an API without a key to the network
  */
-export async function listen(app: Hono<ApiEnv>, api: ApiConfig, log: Logger): Promise<RunningServer> {
-  const { host, port, tls } = api;
+export async function listen(
+  app: Hono<ApiEnv>,
+  api: ApiConfig,
+  log: Logger,
+  { headersMs, silentMs, lookMs }: Pace = PACE,
+): Promise<RunningServer> {
+  const { host, port, tls, bodyTimeoutMs } = api;
   if (!api.requiresKey && !api.allowUnauthenticated && !isLoopback(host)) {
     const problem = `HOST: ${host} can be reached from outside, which needs C3_RENDER_API_KEY, C3_RENDER_KEYS or OIDC_ISSUER (or ALLOW_UNAUTHENTICATED=true)`;
     throw new ConfigError([problem]);
@@ -36,8 +59,16 @@ export async function listen(app: Hono<ApiEnv>, api: ApiConfig, log: Logger): Pr
   const errorHandler = (error: unknown) => requestErrorResponse(error, log);
   const options = { errorHandler, overrideGlobalObjects: false, hostname: host };
   const listener = getRequestListener(app.fetch, options);
-  const server = tls === undefined ? createHttpServer(listener) : createHttpsServer(tls, listener);
-  server.keepAliveTimeout = KEEP_ALIVE_MS;
+  const limits = {
+    headersTimeout: headersMs,
+    requestTimeout: headersMs + bodyTimeoutMs + GRACE_MS,
+    keepAliveTimeout: KEEP_ALIVE_MS,
+    connectionsCheckingInterval: lookMs,
+    maxHeaderSize: MAX_HEADER_BYTES,
+  };
+  const server =
+    tls === undefined ? createHttpServer(limits, listener) : createHttpsServer({ ...tls, ...limits }, listener);
+  server.timeout = silentMs;
   server.listen(port, host);
   await once(server, "listening");
   const url = urlOf(tls === undefined ? "http" : "https", server.address(), host);

@@ -56,10 +56,14 @@ export interface ApiConfig {
   shutdownDelayMs: number;
   corsOrigins: string[];
   maxBodyBytes: number;
+  /** For the whole of a request's body. */
+  bodyTimeoutMs: number;
   /** Submissions per key; everything else has ten times that. */
   rateLimitPerMinute: number;
   /** Wrong keys and tokens per address. */
   authFailuresPerMinute: number;
+  /** Of one tenant, in one process: streams, waits, and requests whose body is still to come. */
+  maxOpenRequests: number;
   /** undefined: every process counts on its own. */
   rateLimitRedisUrl: string | undefined;
   /** Jobs that wait for a GPU. */

@@ -26,7 +26,7 @@ const KEPT_COMPLAINT = 16 * 1024;
 const MAX_OUTPUT_BYTES = 4 * 1024 * 1024;
 const LOOKS = 20;
 /** Behind the process that does everything else, when the processor is wanted and when memory runs out. */
-const NICENESS = 10;
+const NICENESS = 19;
 const OOM_SCORE = "800";
 /** Of the processor's clock in /proc: the kernel shows it so on every machine. */
 const TICKS_PER_SECOND = 100;

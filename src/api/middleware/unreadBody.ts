@@ -15,6 +15,8 @@ export function unreadBody(): MiddlewareHandler<ApiEnv> {
     await next();
     const { body, method } = c.req.raw;
     if (method === "GET" || method === "HEAD" || body === null || body.locked) return;
+    // It was waited for.
+    if (c.res.status === 408) return;
     const maxBytes = c.req.header("Content-Length") === undefined ? MAX_BYTES_OF_UNKNOWN_LENGTH : MAX_BYTES;
     await discard(body.getReader(), maxBytes);
   };

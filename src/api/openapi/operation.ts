@@ -70,6 +70,7 @@ const refusals: Record<number, Refusal> = {
   },
   403: { name: "Forbidden", description: "The caller may not do this" },
   404: { name: "NotFound", description: "There is no such thing" },
+  408: { name: "RequestTimeout", description: "The request came too slowly" },
   409: { name: "Conflict", description: "Not as things are now" },
   413: { name: "ContentTooLarge", description: "Too much was sent" },
   415: {
@@ -122,7 +123,10 @@ export const inlineParameter: Parameter = {
 /** Where a key is needed. */
 export const forKeys: Refusals = {
   401: { missing_key: "There is no key", invalid_key: "The key is not valid" },
-  429: { too_many_requests: "More requests, or wrong keys, than are allowed in a minute" },
+  429: {
+    too_many_requests: "More requests, or wrong keys, than are allowed in a minute",
+    too_many_open_requests: "Too many of the caller's requests are open: streams, waits, bodies that are still to come",
+  },
   503: { issuer_unavailable: "The issuer of the token cannot be reached" },
 };
 
@@ -156,6 +160,7 @@ export const forBodies: Refusals = {
     body_not_utf8: "The body is not UTF-8",
     undecodable_body: "The body is not what its `Content-Encoding` says",
   },
+  408: { body_too_slow: "The body did not come in time" },
   413: { body_too_large: "The body is too large, as it is or decoded" },
   415: {
     unsupported_media_type: "The `Content-Type` is not JSON",

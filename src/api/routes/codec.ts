@@ -20,16 +20,17 @@ export const payloadsSchema = z.object({
  * Temporal's remote codec: decrypts for the Web UI and the CLI what workflows left in Temporal. What cannot be
  * decrypted comes back as a sentence that says why, because the Web UI asks for many payloads at once.
  */
-export function codecRoutes({ config: { temporal } }: Pick<ApiDeps, "config">) {
+export function codecRoutes({ config: { api, temporal } }: Pick<ApiDeps, "config">) {
+  const limits = { maxBodyBytes: MAX_BODY_BYTES, bodyTimeoutMs: api.bodyTimeoutMs };
   const codec = createPayloadCodec(temporal.payloadKeys, "mark");
   return new Hono<ApiEnv>()
     .use("/codec/*", adminOnly)
     .post("/codec/decode", async (c) => {
-      const { payloads } = await readBody(c, payloadsSchema, MAX_BODY_BYTES);
+      const { payloads } = await readBody(c, payloadsSchema, limits);
       return c.json({ payloads: (await codec.decode(payloads)).map(toJson) });
     })
     .post("/codec/encode", async (c) => {
-      const { payloads } = await readBody(c, payloadsSchema, MAX_BODY_BYTES);
+      const { payloads } = await readBody(c, payloadsSchema, limits);
       return c.json({ payloads: (await codec.encode(payloads)).map(toJson) });
     });
 }

@@ -53,7 +53,7 @@ export function deliveryRoutes({ client, store, config }: ApiDeps, jobs: JobRead
       return c.json({ message: `The webhook of job ${id} is sent again` }, 202);
     })
     .post("/deliveries", adminOnly, async (c) => {
-      const { since } = await readBody(c, replaySchema, config.api.maxBodyBytes);
+      const { since } = await readBody(c, replaySchema, config.api);
       const now = Date.now();
       // Not every store of Temporal's takes times that it cannot have seen yet.
       const span = {

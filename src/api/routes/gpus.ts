@@ -55,7 +55,7 @@ export function gpuRoutes({ client, store, config, log }: ApiDeps) {
     .post("/gpus/:id/drain", async (c) => {
       const id = c.req.param("id");
       if (!gpuId.test(id)) throw new HttpError(400, "invalid_gpu_id", "Invalid GPU ID format");
-      const { now, reason } = await readOptionalBody(c, drainSchema, config.api.maxBodyBytes);
+      const { now, reason } = await readOptionalBody(c, drainSchema, config.api);
       try {
         const request = { now, reason: reason ?? "drained by an operator" };
         const signal = () => client.workflow.getHandle(id).signal(drain, request);

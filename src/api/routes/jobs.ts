@@ -60,7 +60,7 @@ export function jobRoutes(deps: ApiDeps, jobs: JobReader, readPool: ReadPool) {
     })
     .post("/job/:id", async (c) => {
       const id = jobIdOf(c);
-      const { status: state, error, remove_data: removeData } = await readBody(c, markSchema, config.api.maxBodyBytes);
+      const { status: state, error, remove_data: removeData } = await readBody(c, markSchema, config.api);
       return await end(c, id, {
         state,
         ...(removeData && { removeData }),

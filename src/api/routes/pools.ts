@@ -79,7 +79,7 @@ export function poolRoutes({ client, store, config, log }: ApiDeps, readPool: Re
     .patch("/pools/:type", async (c) => {
       const type = c.req.param("type");
       requirePool(type);
-      const change = await readBody(c, resizeSchema, config.api.maxBodyBytes);
+      const change = await readBody(c, resizeSchema, config.api);
       const overrides = { ...(await readPoolOverrides(store, type)), ...change };
       const limits = limitsOf(type, overrides);
       if (limits.min > limits.max) throw invalidBody({ min: `must be at most max, which is ${limits.max}` });

@@ -36,7 +36,7 @@ export function submissionRoutes(deps: ApiDeps, reports: QueueReports, jobs: Job
     schema: z.ZodType<Submission & { input: JobInputs[T] }>,
     { gpuType, answer }: { gpuType?: string; answer: (id: string) => Record<string, string> },
   ): Promise<Response> {
-    const body = await readBody(c, schema, api.maxBodyBytes);
+    const body = await readBody(c, schema, api);
     const once = idempotentJob(c, c.var.caller, [type, body]);
     const common = acceptJob(body, c.var.caller, deps.config, once);
     // The compiler does not see that type and input belong together.
