@@ -67,7 +67,9 @@ export async function listen(
     maxHeaderSize: MAX_HEADER_BYTES,
   };
   const server =
-    tls === undefined ? createHttpServer(limits, listener) : createHttpsServer({ ...tls, ...limits }, listener);
+    tls === undefined
+      ? createHttpServer(limits, listener)
+      : createHttpsServer({ ...tls, ...limits, handshakeTimeout: headersMs }, listener);
   server.timeout = silentMs;
   server.listen(port, host);
   await once(server, "listening");

@@ -12,35 +12,47 @@ export class StoreUnavailable extends Error {
   }
 }
 
-/** The store, whose failures can be told from mistakes of ours: they have a type, and come within ten seconds. */
-export function reportingStore<S extends ObjectStore>(store: S): S {
+/**
+ * The store, whose failures can be told from mistakes of ours: they have a type, and come within ten seconds, also in the
+ * middle of a list or of an object.
+ */
+export function reportingStore<S extends ObjectStore>(store: S, withinMs = ANSWER_WITHIN_MS): S {
+  const inTime = <T>(call: Promise<T>) => reported(call, withinMs);
   return {
     ...store,
-    put: (key, body, options) => reported(store.put(key, body, options)),
-    head: (key) => reported(store.head(key)),
-    remove: (keys) => reported(store.remove(keys)),
-    link: (key, options) => reported(store.link(key, options)),
+    put: (key, body, options) => inTime(store.put(key, body, options)),
+    head: (key) => inTime(store.head(key)),
+    remove: (keys) => inTime(store.remove(keys)),
+    link: (key, options) => inTime(store.link(key, options)),
     async get(key, options) {
-      const { info, body } = await reported(store.get(key, options));
-      return { info, body: Readable.from(reportedEach(body), { objectMode: false }) };
+      const { info, body } = await inTime(store.get(key, options));
+      return { info, body: Readable.from(reportedEach(body, withinMs), { objectMode: false }) };
     },
-    list: (prefix) => reportedEach(store.list(prefix)),
+    list: (prefix) => reportedEach(store.list(prefix), withinMs),
   } satisfies Partial<ObjectStore> & S;
 }
 
-async function reported<T>(call: Promise<T>): Promise<T> {
+async function reported<T>(call: Promise<T>, withinMs: number): Promise<T> {
   try {
-    return await withinTime(call, ANSWER_WITHIN_MS);
+    return await withinTime(call, withinMs);
   } catch (error) {
     throw asTrouble(error);
   }
 }
 
-async function* reportedEach<T>(items: AsyncIterable<T>): AsyncGenerator<T> {
+/** Each step within the time that a call has. */
+async function* reportedEach<T>(items: AsyncIterable<T>, withinMs: number): AsyncGenerator<T> {
+  const steps = items[Symbol.asyncIterator]();
   try {
-    yield* items;
-  } catch (error) {
-    throw asTrouble(error);
+    for (;;) {
+      const step = await reported(steps.next(), withinMs);
+      if (step.done) return;
+      yield step.value;
+    }
+  } finally {
+    // What hangs does not come to an end for being asked to: nobody waits for that.
+    if (items instanceof Readable) items.destroy();
+    else steps.return?.().catch(() => {});
   }
 }
 

@@ -25,16 +25,21 @@ export function eventRoutes(deps: ApiDeps, jobs: JobReader, watchJob: WatchJob) 
     // Nothing else tells an EventSource not to come back.
     if (lastId === END) return c.body(null, 204);
     c.header("X-Accel-Buffering", "no");
+    // Nobody would read, and so end, the body of an answer to HEAD.
+    if (c.req.method === "HEAD") return c.body(null, 200, { "Content-Type": "text/event-stream" });
     return streamSSE(
       c,
       async (stream) => {
         const gone = new AbortController();
         stream.onAbort(() => gone.abort());
         const commenting = comment(stream, gone.signal);
-        const send = createSender(stream, lastId);
-        for await (const reading of watchJob(id, gone.signal)) await send(reading);
-        gone.abort();
-        await commenting;
+        try {
+          const send = createSender(stream, lastId);
+          for await (const reading of watchJob(id, gone.signal)) await send(reading);
+        } finally {
+          gone.abort();
+          await commenting;
+        }
       },
       async (error) => deps.log.error({ err: error, jobId: id }, "the events of the job broke off"),
     );
