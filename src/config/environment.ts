@@ -77,7 +77,7 @@ export const environmentSchema = z.object({
   BODY_TIMEOUT: seconds.min(1).default(60),
   RATE_LIMIT: count.min(1).default(300),
   AUTH_FAILURES_PER_MINUTE: count.min(1).default(30),
-  MAX_OPEN_REQUESTS: count.min(1).default(200),
+  MAX_OPEN_REQUESTS: count.min(1).default(500),
   RATE_LIMIT_REDIS_URL: z.url({ protocol: /^rediss?$/ }).optional(),
   MAX_QUEUED: count.min(1).default(5000),
   MAX_QUEUED_PER_TENANT: count.min(1).optional(),

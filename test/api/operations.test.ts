@@ -7,6 +7,7 @@ import { keys } from "../../src/storage/keys.ts";
 import { readPoolOverrides } from "../../src/storage/poolOverrides.ts";
 import { censusWanted, drain, resizePool } from "../../src/workflows/messages.ts";
 import { ids } from "../../src/workflows/names.ts";
+import { eventually } from "../support/eventually.ts";
 import { type Mailbox, openMailbox } from "../support/mailbox.ts";
 import { connectTestClient, startTestApi, type TestApi } from "./support.ts";
 
@@ -88,8 +89,7 @@ describe("an operator", () => {
       const usage = { paidFrom, until: paidFrom + 15_000, bootMs: 5000, busyMs: 4000, idleMs: 6000, jobs: 3 };
       const priced = { ...usage, ratePerHour: 0.5 };
       const view = await startManager({ state: "leased", node: "n-1", workload: "w-1", lease, usage: priced });
-      const gpu = await gpuOf(view.gpuId);
-      assert.ok(gpu !== undefined);
+      const gpu = await eventually("it is listed", () => gpuOf(view.gpuId));
       const { seconds, cost, ...rest } = gpu;
       assert.deepEqual(rest, {
         id: view.gpuId,
@@ -111,8 +111,8 @@ describe("an operator", () => {
 
     it("sees one that is being launched, which costs nothing yet", async () => {
       const { gpuId } = await startManager({ state: "launching" });
-      const gpu = await gpuOf(gpuId);
-      assert.deepEqual([gpu?.state, gpu?.seconds, gpu?.cost, gpu?.jobs], ["launching", undefined, undefined, 0]);
+      const gpu = await eventually("it is listed", () => gpuOf(gpuId));
+      assert.deepEqual([gpu.state, gpu.seconds, gpu.cost, gpu.jobs], ["launching", undefined, undefined, 0]);
     });
 
     it("sees what was stopped within a day, the latest first, and its sum", async () => {
