@@ -103,7 +103,7 @@ async function measure(
   const watch = setInterval(async () => {
     const bytes = (await treeOf(pids())).reduce((sum, { residentBytes }) => sum + residentBytes, 0);
     peakBytes = Math.max(peakBytes, bytes);
-  }, 1000);
+  }, 200);
   const attacker = startAttack(scene);
   const beside = await honestJobs(scene, seconds);
   const attacks = await attacker.stop();

@@ -2,7 +2,7 @@ import { createReadStream } from "node:fs";
 import { availableParallelism } from "node:os";
 import { join } from "node:path";
 import { ApplicationFailure, activityInfo, cancellationSignal, log } from "@temporalio/activity";
-import { createFairLimit } from "../clients/fairLimit.ts";
+import { createFairLimit } from "../fairLimit.ts";
 import { type InputKind, inputsOf, type WantedInput } from "../jobs/inputs.ts";
 import type { JobSpec } from "../jobs/job.ts";
 import { withoutJunk } from "../media/junk.ts";

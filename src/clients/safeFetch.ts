@@ -3,13 +3,13 @@ import { isIP, type LookupFunction } from "node:net";
 import { pipeline, Readable, Transform } from "node:stream";
 import { CookieJar } from "tough-cookie";
 import { Agent, buildConnector, type Dispatcher, fetch, type Headers, type RequestInit, type Response } from "undici";
+import { createFairLimit } from "../fairLimit.ts";
 import { withoutQuery } from "../log.ts";
 import { watchLoop } from "../loopTime.ts";
 import { isPublicAddress } from "../net/addresses.ts";
 import { createNameResolver, NameNotFound, type NameResolver } from "../net/resolver.ts";
 import { orAborted, timeLimit } from "../timeLimit.ts";
 import { urlOf } from "../url.ts";
-import { createFairLimit } from "./fairLimit.ts";
 import { readUserAgent } from "./userAgent.ts";
 
 export interface GetOptions {

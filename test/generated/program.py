@@ -5,7 +5,7 @@ Arguments: the folder of the generated package, where the API is, and where the 
 
 import json
 import sys
-import time
+import uuid
 
 folder, api_url, files = sys.argv[1:]
 sys.path.insert(0, folder)
@@ -32,21 +32,22 @@ submissions = [
 ]
 
 
-def wait_for(job_id):
+def id_of_ended(submit, body):
+    """Under its key it is one job, however often it is submitted; each answer waits for its end."""
+    key = str(uuid.uuid4())
     while True:
+        accepted = submit.sync(client=client, body=body, idempotency_key=key, prefer="wait=60")
+        assert isinstance(accepted, (models.Accepted, models.LipsyncAccepted)), accepted
+        job_id = accepted.job_id if isinstance(accepted, models.LipsyncAccepted) else accepted.id
         status = read_status.sync(job_id, client=client)
         assert isinstance(status, models.Status), status
         if status.status not in (models.JobState.QUEUED, models.JobState.RUNNING):
-            return status
-        time.sleep(0.1)
+            return job_id
 
 
 told = []
 for submit, body in submissions:
-    accepted = submit.sync(client=client, body=body)
-    assert isinstance(accepted, (models.Accepted, models.LipsyncAccepted)), accepted
-    job_id = accepted.job_id if isinstance(accepted, models.LipsyncAccepted) else accepted.id
-    wait_for(job_id)
+    job_id = id_of_ended(submit, body)
     job, result = read_job.sync(job_id, client=client), read_result.sync(job_id, client=client)
     assert isinstance(job, models.Job) and isinstance(result, models.Result), (job, result)
     assert job.result.to_dict().keys() == result.to_dict().keys() - {"id", "status", "metadata"}

@@ -1,5 +1,6 @@
 import type { HttpBindings } from "@hono/node-server";
 import type { MiddlewareHandler } from "hono";
+import { createFairLimit } from "../../fairLimit.ts";
 import type { ApiDeps, ApiEnv } from "../context.ts";
 import { HttpError } from "../errors.ts";
 
@@ -12,26 +13,19 @@ const RETRY_AFTER_SECONDS = 5;
  */
 export function limitOpenRequests({ config }: ApiDeps): MiddlewareHandler<ApiEnv> {
   const limit = config.api.maxOpenRequests;
-  const open = new Map<string, number>();
-
-  function release(tenant: string): void {
-    const left = (open.get(tenant) ?? 0) - 1;
-    if (left > 0) open.set(tenant, left);
-    else open.delete(tenant);
-  }
+  const open = createFairLimit({ perKey: limit });
 
   return async function limitOpenRequests(c, next) {
     const { tenant } = c.var.caller;
-    const count = open.get(tenant) ?? 0;
-    if (count >= limit) {
+    if (open.count(tenant) >= limit) {
       const message = `${limit} requests are open already; end some of the streams and waits, or try again later`;
       const headers = { "Retry-After": String(RETRY_AFTER_SECONDS) };
       throw new HttpError(429, "too_many_open_requests", message, { headers });
     }
-    open.set(tenant, count + 1);
-    // A stream goes on when its handler has returned; this comes at the end of every answer, read or not.
     const { outgoing } = c.env as HttpBindings;
-    outgoing.once("close", () => release(tenant));
+    // A stream goes on when its handler has returned; this comes at the end of every answer, read or not.
+    const ended = () => new Promise<void>((resolve) => outgoing.once("close", resolve));
+    void open.run([tenant], ended);
     await next();
   };
 }

@@ -13,11 +13,13 @@ function required<T>({ data, error }: { data?: T; error?: Schemas["Error"] }): T
 
 // Nothing but what is needed has to be given; null is not what is left out.
 const metadata: Schemas["Metadata"] = { order: 7 };
-const accepted = required(await client.POST("/csm", { body: { text: "Hello.", metadata } }));
-const path = { id: accepted.id };
+const header = { "Idempotency-Key": crypto.randomUUID(), Prefer: "wait=60" };
+let path: { id: string };
 let status: Schemas["Status"];
 do {
-  await new Promise((resolve) => setTimeout(resolve, 100));
+  // Under its key it is one job; each answer waits for its end.
+  const accepted = required(await client.POST("/csm", { params: { header }, body: { text: "Hello.", metadata } }));
+  path = { id: accepted.id };
   status = required(await client.GET("/status/{id}", { params: { path } }));
 } while (status.status === "queued" || status.status === "running");
 const job: Schemas["Job"] = required(await client.GET("/jobs/{id}", { params: { path } }));
@@ -28,9 +30,9 @@ const page = required(await client.GET("/jobs", { params: { query: { status: "su
 const { error: refusal } = await client.POST("/portrait", { body: { image_url: "nowhere", voice: "random" } });
 const errors: Record<string, string> | undefined = refusal?.errors;
 
-const hook: Schemas["Webhook"] = { id: accepted.id, status: "success", text: "Hello." };
+const hook: Schemas["Webhook"] = { id: path.id, status: "success", text: "Hello." };
 // @ts-expect-error It is a word of other services.
-const wrong: Schemas["Webhook"] = { id: accepted.id, status: "done" };
+const wrong: Schemas["Webhook"] = { id: path.id, status: "done" };
 // @ts-expect-error A picture is needed.
 const incomplete: Schemas["PortraitSubmission"] = { text: "Hello." };
 

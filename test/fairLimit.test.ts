@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { createFairLimit } from "../../src/clients/fairLimit.ts";
+import { createFairLimit } from "../src/fairLimit.ts";
 
 /** Work that ends when it is told to. */
 function tasks(limit: ReturnType<typeof createFairLimit>) {
