@@ -10,6 +10,9 @@ const QUEUE = "c3-render-clock";
 const ACTIVITIES = 2;
 const LOOK_MS = 20;
 const WARN_WITHIN_MS = 5000;
+/** A clock that is set anew; one that is only slewed moves far less between two looks. */
+const MAX_STEP_MS = 1000;
+const STEP_LOOK_MS = 1000;
 /** The server takes no poll that is shorter than a few seconds. This one is given up as soon as it was seen. */
 const POLL_MS = 10_000;
 
@@ -62,8 +65,22 @@ export async function troubleOfClock(client: Client, timeoutMs: number, now = Da
   return `this machine's clock is ${seconds} s ${way} the one of Temporal, so deadlines are wrong by as much`;
 }
 
-/** Says at the start what is wrong with this machine's clock. Nothing waits for it. */
-export async function warnOfClock(client: Client, log: Logger): Promise<void> {
+/**
+ * Says what is wrong with this machine's clock, at the start and whenever it was set anew, until `signal` aborts. Nothing waits for it.
+ */
+export async function watchClock(client: Client, log: Logger, signal: AbortSignal): Promise<void> {
+  let known = 0;
+  while (!signal.aborted) {
+    const offset = Date.now() - performance.now();
+    if (Math.abs(offset - known) > MAX_STEP_MS) {
+      known = offset;
+      await warnOfClock(client, log);
+    }
+    await delay(STEP_LOOK_MS, undefined, { signal }).catch(() => {});
+  }
+}
+
+async function warnOfClock(client: Client, log: Logger): Promise<void> {
   try {
     const trouble = await troubleOfClock(client, WARN_WITHIN_MS);
     if (trouble !== undefined) log.error(trouble);

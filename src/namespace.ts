@@ -66,12 +66,12 @@ async function useAttributes(connection: Connection, namespace: string): Promise
 
 /** A new namespace, and what is new in it, reaches the parts of the server one after the other. */
 async function untilKnown(call: () => Promise<void>): Promise<void> {
-  const deadline = Date.now() + READY_TIMEOUT_MS;
+  const deadline = performance.now() + READY_TIMEOUT_MS;
   for (;;) {
     try {
       return await call();
     } catch (error) {
-      if (!isGrpcServiceError(error) || !NOT_YET.has(error.code) || Date.now() > deadline) throw error;
+      if (!isGrpcServiceError(error) || !NOT_YET.has(error.code) || performance.now() > deadline) throw error;
       await delay(50);
     }
   }

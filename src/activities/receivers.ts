@@ -9,7 +9,7 @@ interface Receiver {
   inFlight: number;
   /** Calls without an answer since the last one that had one. */
   unanswered: number;
-  /** Epoch milliseconds at which one call may find out whether a silent receiver is back. */
+  /** `performance.now()` at which one call may find out whether a silent receiver is back. */
   probeAt: number;
 }
 
@@ -34,7 +34,7 @@ export function createReceivers({ maxInFlight, maxUnanswered, pauseMs }: Webhook
     admit(origin: string): Admission {
       const receiver = receivers.get(origin) ?? { inFlight: 0, unanswered: 0, probeAt: 0 };
       if (receiver.unanswered >= maxUnanswered) {
-        const retryMs = Math.max(0, receiver.probeAt - Date.now());
+        const retryMs = Math.max(0, receiver.probeAt - performance.now());
         if (receiver.inFlight > 0) return { admitted: false, reason: "silent", retryMs: retryMs + pauseMs };
         if (retryMs > 0) return { admitted: false, reason: "silent", retryMs };
       }
@@ -51,7 +51,7 @@ export function createReceivers({ maxInFlight, maxUnanswered, pauseMs }: Webhook
     if (answered === true) receiver.unanswered = 0;
     if (answered === false) {
       receiver.unanswered += 1;
-      receiver.probeAt = Date.now() + pauseMs;
+      receiver.probeAt = performance.now() + pauseMs;
     }
     if (receiver.inFlight === 0 && receiver.unanswered === 0) receivers.delete(origin);
     forgetLongGone();

@@ -1,3 +1,4 @@
+import { activityInfo } from "@temporalio/activity";
 import type { Client } from "@temporalio/client";
 import type { Comput3 } from "../clients/comput3.ts";
 import type { Config } from "../config.ts";
@@ -47,7 +48,8 @@ export function createReconcile(deps: ReconcilerDeps) {
   };
 
   async function look(since: number): Promise<ReconcileReport> {
-    const at = Date.now();
+    // Pools compare it with their own times, which are Temporal's.
+    const at = activityInfo().currentAttemptScheduledTimestampMs;
     const managers = await openManagers(client);
     const { jobs, queued } = await openJobs(client);
     // None waits for another: the provider may not answer, nor the object store.

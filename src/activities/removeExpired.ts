@@ -1,4 +1,4 @@
-import { cancellationSignal, log } from "@temporalio/activity";
+import { activityInfo, cancellationSignal, log } from "@temporalio/activity";
 import { keys } from "../storage/keys.ts";
 import type { ActivityDeps } from "./deps.ts";
 import { withHeartbeats } from "./heartbeats.ts";
@@ -15,7 +15,8 @@ export function createRemoveExpired({ config, store }: Pick<ActivityDeps, "confi
      */
     async removeExpiredObjects(): Promise<number> {
       const signal = cancellationSignal();
-      const expiredBefore = Date.now() - config.resultRetentionDays * DAY_MS;
+      // By Temporal's clock: one of ours that is wrong would remove what is to be kept.
+      const expiredBefore = activityInfo().currentAttemptScheduledTimestampMs - config.resultRetentionDays * DAY_MS;
       let removed = 0;
       let batch: string[] = [];
 

@@ -112,7 +112,7 @@ export function createRentedInstances({
       log.info("instance stopped", { workload, node, refundAmount: stopped.refundAmount });
     };
     try {
-      await untilNoneIsLeft(Math.min(Date.now() + CONFIRM_MS, key.expires * 1000), signal, async () => {
+      await untilNoneIsLeft(Math.min(CONFIRM_MS, key.expires * 1000 - Date.now()), signal, async () => {
         const instances = await instancesOf(key, signal);
         const left = instances.filter(({ workload }) => !onlyOwn || workload === own?.workload);
         for (const instance of left) await (instance.workload === own?.workload ? stop : retire)(instance);
@@ -128,19 +128,19 @@ export function createRentedInstances({
   }
 
   /**
-   * @param giveUpAt epoch milliseconds
    * @param stopAll says how many there were to stop
    */
-  async function untilNoneIsLeft(giveUpAt: number, signal: AbortSignal, stopAll: () => Promise<number>) {
+  async function untilNoneIsLeft(withinMs: number, signal: AbortSignal, stopAll: () => Promise<number>) {
+    const giveUpAt = performance.now() + withinMs;
     for (let round = 0; ; round += 1) {
       if (round > 1) await delay(config.gpu.checkRetryMs, undefined, { signal });
       try {
         const left = await stopAll();
         if (left === 0) return;
-        if (Date.now() > giveUpAt) throw new Error(`${left} instances still run`);
+        if (performance.now() > giveUpAt) throw new Error(`${left} instances still run`);
       } catch (error) {
         signal.throwIfAborted();
-        if (Date.now() > giveUpAt) throw ApplicationFailure.retryable(messageOf(error), "StillRunning");
+        if (performance.now() > giveUpAt) throw ApplicationFailure.retryable(messageOf(error), "StillRunning");
         log.warn("not seen to be stopped yet", { error: messageOf(error) });
       }
     }

@@ -58,6 +58,7 @@ export function createAttemptWebhook({
     async attemptWebhook(request: AttemptRequest): Promise<WebhookAttempt | Postponement> {
       const signal = cancellationSignal();
       const at = new Date();
+      const startedAt = performance.now();
       const admission = receivers.admit(new URL(request.url).origin);
       let outcome: Outcome;
       if (admission.admitted) {
@@ -76,7 +77,7 @@ export function createAttemptWebhook({
         }
         outcome = { delivered: false, error: "not tried: the receiver has not been answering for a while" };
       }
-      const made: WebhookAttempt = { at: at.toISOString(), ms: Date.now() - at.getTime(), ...outcome };
+      const made: WebhookAttempt = { at: at.toISOString(), ms: Math.round(performance.now() - startedAt), ...outcome };
       const { jobId, attempt, url } = request;
       metrics.webhookAttempted(made.delivered);
       log.info("webhook attempt", { jobId, attempt, url: withoutQuery(url), ...made });

@@ -31,7 +31,7 @@ interface Scope {
 
 interface Count {
   jobs: number;
-  /** Epoch milliseconds at which it began. */
+  /** `performance.now()` when it began. */
   at: number;
 }
 
@@ -58,7 +58,7 @@ export function createAdmission(
 ) {
   const { maxQueued, maxQueuedPerTenant } = config.api;
   const { namespace } = client.options;
-  /** By id: admitted here, and not spoken of yet. */
+  /** By id: admitted here, at which `performance.now()`, and not spoken of yet. */
   const own = new Map<string, { tenant: string; at: number }>();
   const counts = new Map<string, Count>();
   let published: Published = { sure: [], unsure: [] };
@@ -81,7 +81,8 @@ export function createAdmission(
         for (const { jobId } of status.queue) own.delete(jobId);
         for (const { lease } of status.gpus) own.delete(lease?.jobId ?? "");
       }
-      const spokenOf = Math.max((elsewhere?.at ?? 0) - LIST_LAG_MS, Date.now() - FORGOTTEN_MS);
+      const unspokenMs = Math.min(Date.now() - (elsewhere?.at ?? 0) + LIST_LAG_MS, FORGOTTEN_MS);
+      const spokenOf = performance.now() - unspokenMs;
       for (const [jobId, { at }] of own) if (at < spokenOf) own.delete(jobId);
     } catch (error) {
       log.warn({ err: error }, "how many jobs wait cannot be read; what was read before is taken");
@@ -89,7 +90,7 @@ export function createAdmission(
   });
 
   const recount = onceIn(COUNT_EVERY_MS, async (query) => {
-    const at = Date.now();
+    const at = performance.now();
     try {
       const { count } = await temporalCall(client, () => client.workflow.count(query), ANSWER_WITHIN_MS);
       if (counts.size >= MAX_COUNTS) counts.clear();
@@ -103,9 +104,9 @@ export function createAdmission(
     const { limit } = scope;
     const sure = sum(published.sure, scope);
     if (sure >= limit) return "yes";
-    if (sure + sum(published.unsure, scope) + admittedSince(0, scope) < limit) return "no";
+    if (sure + sum(published.unsure, scope) + admittedSince(Number.NEGATIVE_INFINITY, scope) < limit) return "no";
     const count = counts.get(queryOf(scope));
-    if (count === undefined || count.at < Date.now() - COUNTED_FOR_MS) return "perhaps";
+    if (count === undefined || count.at < performance.now() - COUNTED_FOR_MS) return "perhaps";
     return count.jobs + admittedSince(count.at - COUNT_LAG_MS, scope) < limit ? "no" : "yes";
   }
 
@@ -128,7 +129,7 @@ export function createAdmission(
         headers,
       });
     }
-    own.set(jobId, { tenant, at: Date.now() });
+    own.set(jobId, { tenant, at: performance.now() });
   };
 }
 

@@ -1,5 +1,5 @@
 import { setTimeout as delay } from "node:timers/promises";
-import { warnOfClock } from "../clockSkew.ts";
+import { watchClock } from "../clockSkew.ts";
 import { loadConfig } from "../config.ts";
 import { readEnvFile } from "../envFile.ts";
 import { createLogger } from "../log.ts";
@@ -50,7 +50,7 @@ async function main(): Promise<void> {
     limits.close();
     await client.connection.close();
   });
-  void warnOfClock(client, log);
+  void watchClock(client, log, draining.signal);
   await Promise.all([listening, stopped]);
 }
 

@@ -120,8 +120,8 @@ async function build({ program, folder, cached, env, say, signal }: Wanted) {
   const { name, version, goModule, goNewer = [] } = program;
   say(`Building ${name} ${version} with Go: takes minutes, once; then it is kept in ${folder} …`);
   const workFolder = await mkdtemp(join(folder, "build-"));
-  const startedAt = Date.now();
-  const minutes = () => ((Date.now() - startedAt) / 60_000).toFixed(1);
+  const startedAt = performance.now();
+  const minutes = () => ((performance.now() - startedAt) / 60_000).toFixed(1);
   const ticker = setInterval(() => say(`  still building ${name} (${minutes()} min)`), STILL_BUILDING_MS);
   try {
     // In a module of its own: `go install` takes a program with the versions that it asks for, and no others.

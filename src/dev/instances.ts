@@ -41,11 +41,11 @@ const POOLS = "WorkflowType = 'gpuPool' AND ExecutionStatus = 'Running'";
  * waiting, and get a new one at the next start.
  */
 export async function releaseInstances(client: Client, say: Say, withinMs: number): Promise<Leftover> {
-  const deadline = Date.now() + withinMs;
+  const deadline = performance.now() + withinMs;
   const told = new Set<string>();
   let instances: OpenInstance[] = [];
   try {
-    await client.withDeadline(deadline, async () => {
+    await client.withDeadline(Date.now() + withinMs, async () => {
       const managers = await holdPools(client);
       do {
         instances = await openInstances(client, managers);
@@ -57,7 +57,7 @@ export async function releaseInstances(client: Client, say: Say, withinMs: numbe
           await unlessClosed(client.workflow.getHandle(gpuId).signal(drain, request));
         }
         if (instances.length > 0) await delay(LOOK_EVERY_MS);
-      } while (instances.length > 0 && Date.now() < deadline);
+      } while (instances.length > 0 && performance.now() < deadline);
     });
     return { instances };
   } catch (error) {

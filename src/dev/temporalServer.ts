@@ -182,7 +182,7 @@ function endOf(child: ChildProcess): Promise<string> {
 }
 
 async function untilServing(address: string, child: ChildProcess, dataDir: string | undefined): Promise<void> {
-  const deadline = Date.now() + START_TIMEOUT_MS;
+  const deadline = performance.now() + START_TIMEOUT_MS;
   for (;;) {
     if (child.exitCode !== null) {
       throw new Error(`the Temporal server ended at its start with code ${child.exitCode}${seeLog(dataDir)}`);
@@ -192,7 +192,8 @@ async function untilServing(address: string, child: ChildProcess, dataDir: strin
       await connection.close();
       return;
     } catch (error) {
-      if (Date.now() > deadline) throw new Error(`the Temporal server did not answer on ${address}`, { cause: error });
+      if (performance.now() > deadline)
+        throw new Error(`the Temporal server did not answer on ${address}`, { cause: error });
       await delay(50);
     }
   }
@@ -223,9 +224,9 @@ async function endOrphan(dataDir: string, say: Say): Promise<void> {
   }
   say(`Ending the Temporal server that an earlier run left behind (pid ${server}) …`);
   process.kill(server, "SIGTERM");
-  const deadline = Date.now() + STOP_TIMEOUT_MS;
+  const deadline = performance.now() + STOP_TIMEOUT_MS;
   while (await isServerOf(server, dataDir)) {
-    if (Date.now() > deadline) process.kill(server, "SIGKILL");
+    if (performance.now() > deadline) process.kill(server, "SIGKILL");
     await delay(50);
   }
 }

@@ -1,6 +1,6 @@
 import { existsSync } from "node:fs";
 import { fileURLToPath } from "node:url";
-import { warnOfClock } from "../clockSkew.ts";
+import { watchClock } from "../clockSkew.ts";
 import { type Config, loadConfig } from "../config.ts";
 import { readEnvFile } from "../envFile.ts";
 import { createLogger } from "../log.ts";
@@ -25,13 +25,15 @@ async function main(): Promise<void> {
     process.env,
     await startMetrics(config.metrics),
   );
+  const stopping = new AbortController();
   const stopped = stopOnSignal(async (signal) => {
     log.info({ signal }, "stopping");
+    stopping.abort();
     await workers.stop();
   });
   // Whoever hears that it runs may end it at once.
   log.info({ namespace: config.temporal.namespace }, "the worker is running");
-  void warnOfClock(workers.client, log);
+  void watchClock(workers.client, log, stopping.signal);
   void logProvider(workers.providerTrouble, log);
   await Promise.race([workers.finished, stopped]);
 }
