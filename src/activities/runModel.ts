@@ -8,6 +8,7 @@ import type { ModelStep } from "../jobs/steps.ts";
 import type { ActivityDeps } from "./deps.ts";
 import { withHeartbeats } from "./heartbeats.ts";
 import { isLack } from "./inputs/failures.ts";
+import { createLostAttempts } from "./lostAttempts.ts";
 import { runAnalyze } from "./models/analyze.ts";
 import { runCsm } from "./models/csm.ts";
 import { explain } from "./models/knownFailures.ts";
@@ -43,10 +44,11 @@ const failures: Record<ModelFailureKind, (message: string) => ApplicationFailure
 };
 
 export function createRunModel(deps: ActivityDeps) {
+  const attempts = createLostAttempts<RunResult, RunProgress>();
   return {
     /**
      * Runs a model on a job's leased node. A second attempt (after a worker died) finds a run of ComfyUI again; the
-     * other models run again.
+     * other models run again, unless the worker was only paused.
      * @throws CancelledFailure with `RunCancelled`, when the run was cancelled and has ended or was left behind
      */
     async runModel({ step, ...input }: RunModelInput): Promise<RunResult> {
@@ -57,8 +59,11 @@ export function createRunModel(deps: ActivityDeps) {
       log.info("run starts", { ...named, attempt });
       const attemptName = `${job.id}-${step.model}-${attempt}`;
       try {
-        return await withHeartbeats<RunResult, RunProgress>((report) =>
-          dispatch({ ...input, deps, attemptName, report, signal }, step),
+        const key = [lease.leaseId, step.model, input.again].join();
+        return await withHeartbeats<RunResult, RunProgress>((beat) =>
+          attempts.run(key, beat, signal, (report, whileWanted) =>
+            dispatch({ ...input, deps, attemptName, report, signal: whileWanted }, step),
+          ),
         );
       } catch (error) {
         throw toFailure(error, step.model, signal);
