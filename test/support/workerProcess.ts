@@ -10,6 +10,9 @@ export interface OwnProcess {
   kill(): Promise<void>;
   /** SIGTERM. @returns the exit code */
   stop(): Promise<number | null>;
+  /** SIGSTOP: it lives, and does nothing. */
+  pause(): void;
+  resume(): void;
   /** What it printed. */
   output(): string;
 }
@@ -17,7 +20,7 @@ export interface OwnProcess {
 export type WorkerProcess = OwnProcess;
 
 /** A worker in a process of its own, as `npm run worker` starts it. Resolves when it works. */
-export async function startWorkerProcess(config: Config): Promise<WorkerProcess> {
+export async function startWorkerProcess(config: Config, env: NodeJS.ProcessEnv = {}): Promise<WorkerProcess> {
   const { comput3, gpu, api, modal, portrait } = config;
   return await start("workers/main.ts", "the worker is running", {
     ...commonEnv(config),
@@ -35,12 +38,13 @@ export async function startWorkerProcess(config: Config): Promise<WorkerProcess>
     OUTPUT_DIR: config.outputDir,
     PUBLIC_URL: `http://127.0.0.1:${api.port}`,
     WEBHOOK_SECRET: config.webhook.secrets.join(","),
+    ...env,
   });
 }
 
 /** An API in a process of its own, as `npm run api` starts it. Resolves when it listens. */
-export async function startApiProcess(config: Config, port: number): Promise<OwnProcess> {
-  return await start("api/main.ts", "the API is listening", { ...commonEnv(config), PORT: String(port) });
+export async function startApiProcess(config: Config, port: number, env: NodeJS.ProcessEnv = {}): Promise<OwnProcess> {
+  return await start("api/main.ts", "the API is listening", { ...commonEnv(config), PORT: String(port), ...env });
 }
 
 function commonEnv({ temporal, embedded, trustedOrigins, gpu }: Config): NodeJS.ProcessEnv {
@@ -74,6 +78,8 @@ async function start(main: string, ready: string, env: NodeJS.ProcessEnv): Promi
   return {
     kill: async () => void (await end(child, "SIGKILL")),
     stop: () => end(child, "SIGTERM"),
+    pause: () => void child.kill("SIGSTOP"),
+    resume: () => void child.kill("SIGCONT"),
     output: () => output,
   };
 }
