@@ -20,8 +20,9 @@ export async function startTamperer(target: string) {
       void answer(response, incoming);
       return;
     }
-    const { host: _, ...headers } = incoming.headers;
-    const forwarded = request(`${target}${incoming.url}`, { method: incoming.method, headers }, (answered) => {
+    // With the host it was asked for, which a request to S3 signs.
+    const { method, headers } = incoming;
+    const forwarded = request(`${target}${incoming.url}`, { method, headers }, (answered) => {
       response.writeHead(answered.statusCode ?? 502, answered.headers);
       answered.pipe(response);
     });

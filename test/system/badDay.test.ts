@@ -248,7 +248,7 @@ async function untilGivenUp({ stack }: Scene): Promise<void> {
 }
 
 describe("a bad day", function () {
-  this.timeout(120_000);
+  this.timeout(60_000);
   let folder: string;
   let scene: Scene | undefined;
   let trouble: Trouble | undefined;
@@ -279,7 +279,7 @@ describe("a bad day", function () {
       const clock = { NODE_OPTIONS: `--import=${setClock}`, TEST_CLOCK: join(folder, "clock") };
       const [worker, api] = await Promise.all([
         startWorkerProcess(stack.config, { ...env, ...clock }),
-        startApiProcess(stack.config, port, { ...env, ...clock, LOG_LEVEL: "warn" }),
+        startApiProcess(stack.config, port, { ...env, ...clock }),
       ]);
       scene = { stack, worker, api, apiUrl: `http://127.0.0.1:${port}` };
       const accepted: string[] = [];
