@@ -3,6 +3,7 @@ import type { z } from "zod";
 import type { LipsyncContract, ModalOptions } from "./clients/modal.ts";
 import { type Environment, environmentSchema } from "./config/environment.ts";
 import type { ApiConfig, Config, OwnNode, PoolConfig, StorageConfig, TemporalTls } from "./config/types.ts";
+import { messageOf } from "./text.ts";
 
 export type * from "./config/types.ts";
 
@@ -66,7 +67,7 @@ function withFiles(env: Record<string, string | undefined>, names: readonly stri
       try {
         values[name] = readFileSync(file, "utf8").trim();
       } catch (error) {
-        problems.push(`${name}_FILE: cannot be read (${error instanceof Error ? error.message : String(error)})`);
+        problems.push(`${name}_FILE: cannot be read (${messageOf(error)})`);
       }
     }
   }

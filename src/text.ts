@@ -12,6 +12,11 @@ export function oneLine(text: string, longest = LONGEST_SENTENCE): string {
   return kept.replaceAll(/\p{Cs}/gu, "\ufffd");
 }
 
+/** What went wrong, in the words of whatever was thrown. */
+export function messageOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error);
+}
+
 /** Whether text can be part of a URL, and of what is kept of a job. */
 export function isName(text: string, longest = 1024): boolean {
   return text !== "" && text.length <= longest && !/[\p{Cs}\p{Cc}]/u.test(text);

@@ -8,6 +8,7 @@ import type { JobSpec } from "../jobs/job.ts";
 import { withoutJunk } from "../media/junk.ts";
 import { FileRefused } from "../media/verdict.ts";
 import { keys } from "../storage/keys.ts";
+import { messageOf } from "../text.ts";
 import type { ActivityDeps } from "./deps.ts";
 import { withHeartbeats } from "./heartbeats.ts";
 import { forGood, invalid, notHere } from "./inputs/failures.ts";
@@ -151,7 +152,7 @@ async function blamed<T>(field: string | undefined, signal: AbortSignal, work: (
     if (error instanceof FileRefused && field !== undefined) {
       throw invalid(field, `it could not be decoded (${error.message})`);
     }
-    const reason = error instanceof Error ? error.message : String(error);
+    const reason = messageOf(error);
     const cause = error instanceof Error ? error.cause : undefined;
     log.warn("an input could not be prepared here", { field, error: reason, cause: cause && String(cause) });
     throw notHere(field, error);

@@ -3,6 +3,7 @@ import { ApplicationFailure, activityInfo, log } from "@temporalio/activity";
 import { CancelledFailure } from "@temporalio/common";
 import type { Config } from "../config.ts";
 import { isLasting } from "../gpus/provider.ts";
+import { messageOf } from "../text.ts";
 import type { InstanceSource, LaunchRequest, Paid } from "./instanceSource.ts";
 import { type Provider, troubleOf } from "./provider.ts";
 import type { LaunchEnd } from "./types.ts";
@@ -83,8 +84,4 @@ async function untilWell(firstMs: number, refusals: number, type: string, provid
     await provider.report(type, { at: Date.now(), trouble });
     waitMs = Math.min(2 * waitMs, LONGEST_CHECK_MS);
   }
-}
-
-function messageOf(error: unknown): string {
-  return error instanceof Error ? error.message : String(error);
 }

@@ -1,6 +1,7 @@
 import { setTimeout as delay } from "node:timers/promises";
 import { ApplicationFailure, log } from "@temporalio/activity";
 import { ObjectNotFound } from "../storage/objectStore.ts";
+import { messageOf } from "../text.ts";
 
 const FIRST_WAIT_MS = 500;
 const LONGEST_WAIT_MS = 15_000;
@@ -17,7 +18,7 @@ export async function whileStoreIsAway<T>(ask: () => Promise<T>, signal: AbortSi
     } catch (error) {
       signal.throwIfAborted();
       if (error instanceof ObjectNotFound || error instanceof ApplicationFailure) throw error;
-      log.warn("the object store fails", { error: error instanceof Error ? error.message : String(error), waitMs });
+      log.warn("the object store fails", { error: messageOf(error), waitMs });
     }
     await delay(waitMs, undefined, { signal }).catch(() => signal.throwIfAborted());
   }

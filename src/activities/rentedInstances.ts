@@ -3,6 +3,7 @@ import { ApplicationFailure, log } from "@temporalio/activity";
 import { Comput3Error, type Workload } from "../clients/comput3.ts";
 import { watchLoop } from "../loopTime.ts";
 import { readPoolOverrides } from "../storage/poolOverrides.ts";
+import { messageOf } from "../text.ts";
 import { ids } from "../workflows/names.ts";
 import type { ActivityDeps } from "./deps.ts";
 import type { Ending, InstanceKey, InstanceSource, LaunchRequest, Note, Paid } from "./instanceSource.ts";
@@ -147,8 +148,4 @@ export function createRentedInstances({
   }
 
   return { launch, isThere, answers, end };
-}
-
-function messageOf(error: unknown): string {
-  return error instanceof Error ? error.message : String(error);
 }

@@ -5,6 +5,7 @@ import type { Lease } from "../gpus/types.ts";
 import { failureTypes } from "../jobs/failureTypes.ts";
 import type { JobSpec } from "../jobs/job.ts";
 import type { ModelStep } from "../jobs/steps.ts";
+import { messageOf } from "../text.ts";
 import type { ActivityDeps } from "./deps.ts";
 import { withHeartbeats } from "./heartbeats.ts";
 import { isLack } from "./inputs/failures.ts";
@@ -102,7 +103,7 @@ function toFailure(error: unknown, model: ModelStep["model"], signal: AbortSigna
   }
   if (error instanceof ApplicationFailure) return error;
   // A full disk, a store that fails, a mistake of ours: whatever it is, the node has no part in it.
-  const message = error instanceof Error ? error.message : String(error);
+  const message = messageOf(error);
   if (isLack(error)) log.warn("this worker lacks what it needs", { model, error: message });
   return ApplicationFailure.create({
     message: isLack(error) ? "a worker could not do its work" : message,

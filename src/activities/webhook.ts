@@ -6,7 +6,7 @@ import type { WebhookAttempt, WebhookRequest } from "../jobs/webhook.ts";
 import { withoutQuery } from "../log.ts";
 import { retryAfterMs } from "../retryAfter.ts";
 import { ObjectNotFound } from "../storage/objectStore.ts";
-import { oneLine } from "../text.ts";
+import { messageOf, oneLine } from "../text.ts";
 import { withinTime } from "../timeLimit.ts";
 import type { ActivityDeps } from "./deps.ts";
 import { createReceivers } from "./receivers.ts";
@@ -106,7 +106,7 @@ export function createAttemptWebhook({
       );
     } catch (error) {
       signal.throwIfAborted();
-      const sentence = error instanceof Error ? error.message : String(error);
+      const sentence = messageOf(error);
       return { delivered: false, error: oneLine(sentence), ...(error instanceof UnsafeUrl && { permanent: true }) };
     }
   }

@@ -9,7 +9,9 @@ import { nodeFetch } from "./nodeFetch.ts";
 
 /** A transcript of hours is a twentieth of it; whoever reads the stream takes long over what is larger. */
 const MAX_EVENT_BYTES = 8 * 1024 * 1024;
-const HEARTBEAT_GRACE_MS = 60_000;
+/** A process that was paused itself, for however long, has one look fewer, and then reads what came meanwhile. */
+const SILENCE_LOOK_MS = 15_000;
+const SILENT_LOOKS = 4;
 /** Of every request but the event stream and uploads, which take as long as the file is long. */
 const REQUEST_TIMEOUT_MS = 120_000;
 
@@ -104,18 +106,24 @@ export class GuardedGradioClient extends Client {
   async #read(url: URL): Promise<void> {
     const silent = new AbortController();
     const signal = AbortSignal.any([silent.signal, this.#closed.signal]);
-    const silence = setTimeout(() => silent.abort(), HEARTBEAT_GRACE_MS);
+    let silentLooks = 0;
+    const silence = setInterval(() => {
+      silentLooks += 1;
+      if (silentLooks === SILENT_LOOKS) silent.abort();
+    }, SILENCE_LOOK_MS);
     let closed = false;
     try {
       this.#checkHost(url.toString());
       const key = new Headers(this.options.headers ?? {}).get("x-c3-api-key") ?? "";
-      const { ok, status, body } = await nodeFetch(url.toString(), key, { signal });
+      const open = () => nodeFetch(url.toString(), key, { signal });
+      // The connection may be an older one that its other end has closed meanwhile.
+      const { ok, status, body } = await open().catch(open);
       if (!ok) throw new Error(`the event stream answered ${status}`);
       for await (const { data } of events(
         new Response(body?.pipeThrough(limitEach("event", MAX_EVENT_BYTES))),
         signal,
       )) {
-        silence.refresh();
+        silentLooks = 0;
         if (data !== undefined) closed = this.#observe(data) || closed;
         if (closed) break;
       }
@@ -124,7 +132,7 @@ export class GuardedGradioClient extends Client {
       const reason = silent.signal.aborted ? "the event stream fell silent" : reasonOf(error);
       if (!closed && !this.#closed.signal.aborted) this.listener?.broken(reason);
     } finally {
-      clearTimeout(silence);
+      clearInterval(silence);
     }
   }
 

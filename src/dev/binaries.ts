@@ -4,6 +4,7 @@ import { access, constants, mkdir, mkdtemp, rename, rm } from "node:fs/promises"
 import { homedir } from "node:os";
 import { basename, delimiter, join } from "node:path";
 import { promisify } from "node:util";
+import { messageOf } from "../text.ts";
 
 /** Prints one line of what is being done. */
 export type Say = (line: string) => void;
@@ -56,7 +57,7 @@ export async function findProgram(
       return await get({ program, folder, cached, env, say, signal });
     } catch (error) {
       signal?.throwIfAborted();
-      tried.push(error instanceof Error ? error.message : String(error));
+      tried.push(messageOf(error));
     }
   }
   throw new Error(
@@ -172,6 +173,6 @@ async function isExecutable(path: string): Promise<boolean> {
 
 /** The last of the reasons that an error strings together: the one that says what happened. */
 function reasonOf(error: unknown): string {
-  const [line = ""] = (error instanceof Error ? error.message : String(error)).split("\n");
+  const [line = ""] = messageOf(error).split("\n");
   return line.split(": ").at(-1)?.slice(0, 120) ?? "";
 }

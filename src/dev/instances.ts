@@ -4,6 +4,7 @@ import { z } from "zod";
 import type { GpuView } from "../gpus/types.ts";
 import type { ObjectStore } from "../storage/objectStore.ts";
 import { readPoolOverrides } from "../storage/poolOverrides.ts";
+import { messageOf } from "../text.ts";
 import { drain, poolStatus, resizePool } from "../workflows/messages.ts";
 import { ids } from "../workflows/names.ts";
 import type { Say } from "./binaries.ts";
@@ -61,7 +62,7 @@ export async function releaseInstances(client: Client, say: Say, withinMs: numbe
     });
     return { instances };
   } catch (error) {
-    return { instances, unknown: error instanceof Error ? error.message : String(error) };
+    return { instances, unknown: messageOf(error) };
   }
 }
 

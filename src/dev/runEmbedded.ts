@@ -1,6 +1,7 @@
 import { inspect } from "node:util";
 import type { Config } from "../config.ts";
 import { watchStopSignals } from "../stopSignals.ts";
+import { messageOf } from "../text.ts";
 import type { Say } from "./binaries.ts";
 import { type Embedded, startEmbedded } from "./embedded.ts";
 import { type Leftover, type OpenInstance, openInstances } from "./instances.ts";
@@ -48,7 +49,7 @@ export async function runEmbedded(
   const done = await Promise.race([work(stack, stopping.signal), stack.finished, stopped, crashed]).then(
     () => true,
     (error: unknown) => {
-      say(`\nIt cannot go on: ${reasonOf(error)}`);
+      say(`\nIt cannot go on: ${messageOf(error)}`);
       return false;
     },
   );
@@ -68,7 +69,7 @@ async function leaveAtOnce(stack: Embedded | undefined, say: Say): Promise<void>
     const instances = await client.withDeadline(Date.now() + ANSWER_WITHIN_MS, () => openInstances(client));
     say(instances.length === 0 ? "No instance is running." : leftoverNotice(stack, { instances }));
   } catch (error) {
-    if (stack !== undefined) say(leftoverNotice(stack, { instances: [], unknown: reasonOf(error) }));
+    if (stack !== undefined) say(leftoverNotice(stack, { instances: [], unknown: messageOf(error) }));
   } finally {
     process.exit(1);
   }
@@ -93,8 +94,4 @@ function leftoverNotice({ simulator, config }: Embedded, { instances, unknown }:
 function describe({ gpuId, state, node, workload, expiresAt }: OpenInstance): string {
   const where = node === undefined ? `${state}, it may run or not` : `${state}, on node ${node}, workload ${workload}`;
   return `${gpuId} (${where}); it ends by itself at ${new Date(expiresAt).toISOString()}`;
-}
-
-function reasonOf(error: unknown): string {
-  return error instanceof Error ? error.message : String(error);
 }

@@ -8,6 +8,7 @@ import { setTimeout as delay } from "node:timers/promises";
 import { Connection } from "@temporalio/client";
 import { z } from "zod";
 import { type Config, ownOrigin } from "../config.ts";
+import { messageOf } from "../text.ts";
 import type { Say } from "./binaries.ts";
 import { type Supervision, untilSilent } from "./temporalHealth.ts";
 
@@ -252,10 +253,6 @@ async function isServerOf(pid: number, dataDir: string): Promise<boolean> {
 export function uiCodecEndpoint({ api, temporal }: Config): string | undefined {
   if (temporal.payloadKeys.length === 0) return undefined;
   return `${api.publicUrl ?? ownOrigin(api)}/codec`;
-}
-
-function reasonOf(error: unknown): string {
-  return error instanceof Error ? error.message : String(error);
 }
 
 function ownerFile(dataDir: string): string {

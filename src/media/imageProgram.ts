@@ -3,6 +3,7 @@
 import { once } from "node:events";
 import { createInterface } from "node:readline";
 import sharp from "sharp";
+import { messageOf } from "../text.ts";
 import { ImageError, NoImage } from "./imageError.ts";
 import type { ImageTask, ImageWord } from "./imageProcess.ts";
 import { type ImageHeader, prepareImage, readHeader } from "./images.ts";
@@ -37,6 +38,6 @@ sharp.cache(false);
 try {
   say(await work(JSON.parse(process.argv[2] ?? "")));
 } catch (error) {
-  process.stderr.write(`${error instanceof Error ? error.message : String(error)}\n`);
+  process.stderr.write(`${messageOf(error)}\n`);
   process.exitCode = TROUBLE_CODE;
 }

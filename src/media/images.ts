@@ -1,6 +1,7 @@
 import { rm, writeFile } from "node:fs/promises";
 import { fileTypeFromFile } from "file-type";
 import sharp, { type Metadata, type OutputInfo } from "sharp";
+import { messageOf } from "../text.ts";
 import { isNearlyWhole } from "./damage.ts";
 import { decodeHeic } from "./heicDecoder.mjs";
 import { ImageError, NoImage } from "./imageError.ts";
@@ -167,7 +168,7 @@ function isOurs(error: unknown): boolean {
 
 /** The library answers in several lines, the first of which says it; the path is ours and says nothing. */
 function reasonOf(error: unknown, source: string): string {
-  return (error instanceof Error ? error.message : String(error)).split("\n")[0]?.replaceAll(source, "the file") ?? "";
+  return messageOf(error).split("\n")[0]?.replaceAll(source, "the file") ?? "";
 }
 
 /** What the header of a picture says, whatever its kind. @throws ImageError, ToolTrouble */

@@ -4,6 +4,7 @@ import { type Context, Hono } from "hono";
 import { bodyLimit } from "hono/body-limit";
 import type { WebSocket } from "ws";
 import { z } from "zod";
+import { messageOf } from "../text.ts";
 import { absent, type ComfyVersion, isForeign, statsOf } from "./comfyAnswers.ts";
 import { createComfyFiles } from "./comfyFiles.ts";
 import {
@@ -220,7 +221,7 @@ export function createComfyServer(options: ComfyOptions) {
       note(prompt, "execution_interrupted", place);
       return "interrupted";
     }
-    const exception_message = `${error instanceof Error ? error.message : String(error)}\n`;
+    const exception_message = `${messageOf(error)}\n`;
     const exception_type = error instanceof Error && error.name !== "Error" ? error.name : "RuntimeError";
     const traceback = [
       `  File "/app/ComfyUI/execution.py", line 349, in execute\n`,

@@ -3,6 +3,7 @@ import { existsSync } from "node:fs";
 import { stat, writeFile } from "node:fs/promises";
 import { basename, join } from "node:path";
 import { z } from "zod";
+import { messageOf } from "../text.ts";
 import { builtInPrompt, soundTokens, textTokens, windowComplaint } from "./csmWindow.ts";
 import { type GradioApp, GradioError, type MadeFile, type Run } from "./gradioApp.ts";
 import type { Journal, Render } from "./journal.ts";
@@ -142,7 +143,7 @@ export function createCsmApp(options: CsmOptions): GradioApp {
         return [made];
       } catch (error) {
         ended("error");
-        throw new GradioError(`Generation failed: ${error instanceof Error ? error.message : String(error)}`);
+        throw new GradioError(`Generation failed: ${messageOf(error)}`);
       }
     },
   };

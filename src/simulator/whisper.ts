@@ -1,6 +1,7 @@
 import { mkdir, stat, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { z } from "zod";
+import { messageOf } from "../text.ts";
 import { type GradioApp, GradioError, type MadeFile, type Parameter, type Run } from "./gradioApp.ts";
 import type { Journal } from "./journal.ts";
 import type { Media } from "./media.ts";
@@ -96,7 +97,7 @@ export function createWhisperApp(options: WhisperOptions): GradioApp {
       } catch (error) {
         ended("error");
         if (error instanceof z.ZodError) throw new GradioError("the app was called with something strange");
-        return failure(error instanceof Error ? error.message : String(error));
+        return failure(messageOf(error));
       }
     },
 

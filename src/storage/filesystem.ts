@@ -6,6 +6,7 @@ import { pipeline } from "node:stream/promises";
 import { contentTypeOf } from "./contentTypes.ts";
 import { MIN_SECRET_CHARS, signedPath } from "./fileLinks.ts";
 import { type ObjectInfo, ObjectNotFound, type ObjectStore } from "./objectStore.ts";
+import { probeWriting } from "./writeProbe.ts";
 
 export interface FilesystemOptions {
   dir: string;
@@ -49,6 +50,7 @@ export function createFilesystemStore({ dir, linkSecret, baseUrl }: FilesystemOp
     async ensureReady() {
       await mkdir(join(root, PARTIAL), { recursive: true, mode: OWNER_ONLY });
       await store.linkSecret();
+      await probeWriting(join(root, PARTIAL));
     },
 
     async put(key, body, { signal }) {

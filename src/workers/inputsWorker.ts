@@ -1,7 +1,8 @@
 import { setTimeout as delay } from "node:timers/promises";
 import { Runtime, type Worker } from "@temporalio/worker";
 import type { Metrics } from "../metrics.ts";
-import { troubleWriting } from "./outputDir.ts";
+import { probeWriting } from "../storage/writeProbe.ts";
+import { messageOf } from "../text.ts";
 
 interface Options {
   outputDir: string;
@@ -26,7 +27,7 @@ export async function runInputsWorker(options: Options): Promise<void> {
   let running: { worker: Worker; ended: Promise<void> } | undefined;
   let known: string | undefined;
   while (!signal.aborted) {
-    const trouble = await troubleWriting(outputDir);
+    const trouble = await probeWriting(outputDir).then(() => undefined, messageOf);
     metrics.inputsPaused(trouble !== undefined);
     if (trouble !== undefined && trouble !== known) {
       logger.warn("nothing can be written in OUTPUT_DIR: this worker takes no inputs until something can", {

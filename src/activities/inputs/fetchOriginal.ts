@@ -8,6 +8,7 @@ import { failureTypes } from "../../jobs/failureTypes.ts";
 import type { Source } from "../../jobs/lipsync.ts";
 import { withoutQuery } from "../../log.ts";
 import { retryAfterMs } from "../../retryAfter.ts";
+import { messageOf } from "../../text.ts";
 import type { ActivityDeps } from "../deps.ts";
 import { forNow, invalid, isLack } from "./failures.ts";
 
@@ -95,5 +96,5 @@ async function copyLocal({ field, maxBytes, target, signal }: Wanted, path: stri
 }
 
 function reasonOf(error: unknown): string {
-  return (error instanceof Error ? error.message : String(error)).split("\n")[0] ?? "";
+  return messageOf(error).split("\n")[0] ?? "";
 }

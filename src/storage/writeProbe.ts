@@ -10,17 +10,15 @@ const TMPFILE = 0o20000000 | constants.O_DIRECTORY;
 const NO_NAMELESS = ["EISDIR", "EOPNOTSUPP", "ENOTSUP", "EINVAL"];
 const TIME_LIMIT_MS = 5000;
 
-/** Why nothing can be written in a folder; undefined: something can. */
-export async function troubleWriting(folder: string): Promise<string | undefined> {
-  try {
-    await withinTime(writeProbe(folder), TIME_LIMIT_MS);
-    return undefined;
-  } catch (error) {
-    return error instanceof Error ? error.message : String(error);
-  }
+/**
+ * Writes something in a folder, and leaves nothing behind.
+ * @throws why it could not be written
+ */
+export async function probeWriting(folder: string): Promise<void> {
+  await withinTime(writeAndSync(folder), TIME_LIMIT_MS);
 }
 
-async function writeProbe(folder: string): Promise<void> {
+async function writeAndSync(folder: string): Promise<void> {
   await mkdir(folder, { recursive: true });
   const file = await openNameless(folder);
   try {
