@@ -100,7 +100,7 @@ export async function startTemporalServer(options: TemporalServerOptions): Promi
       await endOf(child);
       if (isStopped) return withLog(trouble);
       serving = launch();
-      const failure = await serving.then(() => undefined, reasonOf);
+      const failure = await serving.then(() => undefined, messageOf);
       if (failure !== undefined) return `${trouble}, and could not be started again (${failure})`;
     }
   }
