@@ -60,9 +60,8 @@ export function createRunModel(deps: ActivityDeps) {
       log.info("run starts", { ...named, attempt });
       const attemptName = `${job.id}-${step.model}-${attempt}`;
       try {
-        const key = [lease.leaseId, step.model, input.again].join();
         return await withHeartbeats<RunResult, RunProgress>((beat) =>
-          attempts.run(key, beat, signal, (report, whileWanted) =>
+          attempts.run(beat, (report, whileWanted) =>
             dispatch({ ...input, deps, attemptName, report, signal: whileWanted }, step),
           ),
         );
