@@ -1,5 +1,7 @@
+import { Runtime } from "@temporalio/worker";
 import { createLogger, type Logger } from "../../src/log.ts";
 import { installRuntime } from "../../src/workers/runtime.ts";
+import { closeAfterAll } from "./hooks.ts";
 
 let installed: Logger | undefined;
 
@@ -8,6 +10,8 @@ export function testLog(): Logger {
   if (installed === undefined) {
     installed = createLogger(process.env.TEST_LOG === "info" ? "info" : "silent");
     installRuntime(installed);
+    // It ends with the last worker, and where there was none it would keep the process alive.
+    closeAfterAll(async () => await Runtime.instance().shutdown());
   }
   return installed;
 }
