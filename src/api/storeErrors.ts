@@ -17,24 +17,24 @@ export class StoreUnavailable extends Error {
  * middle of a list or of an object.
  */
 export function reportingStore<S extends ObjectStore>(store: S, withinMs = ANSWER_WITHIN_MS): S {
-  const inTime = <T>(call: Promise<T>) => reported(call, withinMs);
+  const inTime = <T>(call: () => Promise<T>) => reported(call, withinMs);
   return {
     ...store,
-    put: (key, body, options) => inTime(store.put(key, body, options)),
-    head: (key) => inTime(store.head(key)),
-    remove: (keys) => inTime(store.remove(keys)),
-    link: (key, options) => inTime(store.link(key, options)),
+    put: (key, body, options) => inTime(() => store.put(key, body, options)),
+    head: (key) => inTime(() => store.head(key)),
+    remove: (keys) => inTime(() => store.remove(keys)),
+    link: (key, options) => inTime(() => store.link(key, options)),
     async get(key, options) {
-      const { info, body } = await inTime(store.get(key, options));
+      const { info, body } = await inTime(() => store.get(key, options));
       return { info, body: Readable.from(reportedEach(body, withinMs), { objectMode: false }) };
     },
     list: (prefix) => reportedEach(store.list(prefix), withinMs),
   } satisfies Partial<ObjectStore> & S;
 }
 
-async function reported<T>(call: Promise<T>, withinMs: number): Promise<T> {
+async function reported<T>(call: () => Promise<T>, withinMs: number): Promise<T> {
   try {
-    return await withinTime(call, withinMs);
+    return await withinTime(call(), withinMs);
   } catch (error) {
     throw asTrouble(error);
   }
@@ -45,7 +45,7 @@ async function* reportedEach<T>(items: AsyncIterable<T>, withinMs: number): Asyn
   const steps = items[Symbol.asyncIterator]();
   try {
     for (;;) {
-      const step = await reported(steps.next(), withinMs);
+      const step = await reported(() => steps.next(), withinMs);
       if (step.done) return;
       yield step.value;
     }

@@ -27,7 +27,13 @@ export function isPublicAddress(address: string): boolean {
     return parsed.range() === "unicast" && !insideOfProviders.some((range) => parsed.match(range));
   }
   const range = parsed.range();
-  return range === "unicast" && !embedding.has(range) && parsed.match(globalUnicast);
+  return range === "unicast" && !embedding.has(range) && !isIsatap(parsed) && parsed.match(globalUnicast);
+}
+
+/** RFC 5214, section 6.1: an interface identifier that ends in an IPv4 address, below any prefix. */
+function isIsatap(address: ipaddr.IPv4 | ipaddr.IPv6): boolean {
+  const [upper = 0, lower] = "parts" in address ? address.parts.slice(4) : [];
+  return (upper & ~0x0200) === 0 && lower === 0x5efe;
 }
 
 /**

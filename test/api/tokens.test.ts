@@ -93,6 +93,7 @@ describe("a token of an OpenID Connect issuer", () => {
       "without a subject": await sign({ sub: undefined }),
       "with an empty subject": await sign({ sub: "" }),
       "with a subject that cannot be searched for": await sign({ sub: 'a"b' }),
+      "with a subject that is no text": await sign({ sub: "a\ud800" }),
       "called like the tenant of a key": await sign({ sub: "studio" }),
       "called like the tenant of the single key": await sign({ sub: "default" }),
       "signed by somebody else": await sign({}, foreignKey),

@@ -9,9 +9,9 @@ const ISSUER_TIMEOUT_MS = 5000;
 const CLOCK_TOLERANCE_SECONDS = 30;
 /**
  * OpenID Connect Core 1.0, section 2: at most 255 characters. Temporal's visibility store finds nothing by a name
- * with a double quote or a backslash, whichever way they are escaped (server 1.29).
+ * with a double quote or a backslash, whichever way they are escaped (server 1.29). Half of a surrogate pair is no character.
  */
-const claimsSchema = z.looseObject({ sub: z.string().regex(/^[^"\\\p{Cc}]{1,255}$/u) });
+const claimsSchema = z.looseObject({ sub: z.string().regex(/^[^"\\\p{Cc}\p{Cs}]{1,255}$/u) });
 
 /**
  * Checks tokens (JWT) of an OpenID Connect issuer, whose keys are fetched when the first token comes and then kept.

@@ -13,6 +13,7 @@ import { initialView, type JobSpec, type JobView, jobTypes } from "../../../src/
 import { finalStates, jobStates } from "../../../src/jobs/states.ts";
 import type { WebhookLedger } from "../../../src/jobs/webhook.ts";
 import { keys } from "../../../src/storage/keys.ts";
+import type { ObjectStore } from "../../../src/storage/objectStore.ts";
 import { ids } from "../../../src/workflows/names.ts";
 import { testLog } from "../../support/runtime.ts";
 import { connectTestClient, KEY, startTestApi, type TestApi } from "../support.ts";
@@ -31,6 +32,14 @@ const TASK_QUEUE = "stand-ins";
 const EXAMPLE_JOB = "3f0c8a52-6c1e-4b5e-9a53-0b1f0a3c8d11";
 const EXAMPLE_GPU = "gpu-media:fast-1795254481";
 
+const storeTroubles: Record<string, () => Promise<never>> = {
+  throws() {
+    throw new Error("no such bucket");
+  },
+  "refuses connections": () => Promise.reject(new Error("connect ECONNREFUSED")),
+  hangs: () => new Promise(() => {}),
+};
+
 describe("the API, as its document describes it", () => {
   let client: Client;
   let api: TestApi;
@@ -43,12 +52,35 @@ describe("the API, as its document describes it", () => {
   /** Operation and status of the answers so far. */
   const seen = new Set<string>();
 
+  let storeTrouble: (() => Promise<never>) | undefined;
+  afterEach(() => {
+    storeTrouble = undefined;
+  });
+
+  /** The store, with what is the matter with it just then. */
+  function troubled(store: ObjectStore): ObjectStore {
+    return {
+      ...store,
+      ensureReady: () => (storeTrouble ?? store.ensureReady)(),
+      put: (...args) => storeTrouble?.() ?? store.put(...args),
+      get: (...args) => storeTrouble?.() ?? store.get(...args),
+      head: (...args) => storeTrouble?.() ?? store.head(...args),
+      remove: (...args) => storeTrouble?.() ?? store.remove(...args),
+      link: (...args) => storeTrouble?.() ?? store.link(...args),
+      async *list(prefix) {
+        await storeTrouble?.();
+        yield* store.list(prefix);
+      },
+    };
+  }
+
   before(async () => {
     testLog();
     const temporal = await connectTestClient();
     client = temporal.client;
     api = await startTestApi({
       client,
+      storeThrough: troubled,
       env: {
         MAX_BODY_BYTES: "20000",
         MODAL_TOKEN_ID: "id",
@@ -168,29 +200,71 @@ describe("the API, as its document describes it", () => {
     return await fetch(`${api.url}${path}`, body === undefined ? init : { ...init, body });
   }
 
-  it("answers its examples with success", async () => {
-    await standIn(EXAMPLE_JOB, { state: "success", files: await storeResult("csm") });
-    await standInGpus();
+  /** The job that the document's examples speak of. @returns the key of its result */
+  async function exampleJob(): Promise<string> {
+    const files = await storeResult("csm");
+    await standIn(EXAMPLE_JOB, { state: "success", files });
     await writeLedger(api.store, ledgerOf(EXAMPLE_JOB));
-    let answered = 0;
-    // The example of removing the job comes last.
+    return files[0]?.key ?? "";
+  }
+
+  /** The document's examples. That of removing the job comes last. */
+  function* examples(): Generator<[Route, Omit<GeneratedRequest, "operationId">]> {
     for (const route of [...routes].sort((a, b) => Number(a.method === "DELETE") - Number(b.method === "DELETE"))) {
-      const examples = Object.values(route.requestBody?.content["application/json"]?.examples ?? {});
+      const bodies = Object.values(route.requestBody?.content["application/json"]?.examples ?? {});
       const parameters = (route.parameters ?? []).filter((parameter) => parameter.in === "path");
       if (parameters.some(({ example }) => example === undefined)) continue;
       const path = parameters.reduce((path, { name, example }) => path.replace(`{${name}}`, `${example}`), route.path);
-      for (const body of examples.length === 0 ? [undefined] : examples.map(({ value }) => JSON.stringify(value))) {
+      for (const body of bodies.length === 0 ? [undefined] : bodies.map(({ value }) => JSON.stringify(value))) {
         const headers = { "X-C3-RENDER-KEY": KEY, ...(body !== undefined && { "Content-Type": "application/json" }) };
-        const response = await send({ ...route, path, headers, body });
-        // No worker does jobs here, and readiness says so.
-        const expected = route.operationId === "readReadiness" ? 503 : Number(Object.keys(route.responses)[0]);
-        assert.equal(response.status, expected, `${route.operationId} ${body} ${await response.clone().text()}`);
-        await check(route, response);
-        answered += 1;
+        yield [route, { ...route, path, headers, body }];
       }
+    }
+  }
+
+  it("answers its examples with success", async () => {
+    await exampleJob();
+    await standInGpus();
+    let answered = 0;
+    for (const [route, request] of examples()) {
+      const response = await send(request);
+      // No worker does jobs here, and readiness says so.
+      const expected = route.operationId === "readReadiness" ? 503 : Number(Object.keys(route.responses)[0]);
+      assert.equal(response.status, expected, `${route.operationId} ${request.body} ${await response.clone().text()}`);
+      await check(route, response);
+      answered += 1;
     }
     assert.ok(answered > 25, `${answered}`);
   });
+
+  for (const [how, trouble] of Object.entries(storeTroubles)) {
+    it(`answers its examples as documented while the object store ${how}`, async () => {
+      const path = await api.store.link(await exampleJob(), { expiresInSeconds: 3600 });
+      const file = { method: "GET", path, headers: {}, body: undefined };
+      const readFile = routes.find(({ operationId }) => operationId === "readFile");
+      assert.ok(readFile);
+      storeTrouble = trouble;
+      const told = new Set<string>();
+      await Promise.all(
+        [...examples(), [readFile, file] as const].map(async ([route, request]) => {
+          const response = await send(request);
+          const text = await response.clone().text();
+          assert.ok(
+            response.status < 500 || response.status === 503,
+            `${route.operationId} ${response.status} ${text}`,
+          );
+          if (response.status === 503 && text.includes("storage_unavailable")) {
+            told.add(route.operationId);
+            assert.ok(response.headers.has("Retry-After"), route.operationId);
+          }
+          await check(route, response);
+        }),
+      );
+      for (const needed of ["readFile", "readResult", "listDeliveries", "listPools", "resizePool"]) {
+        assert.ok(told.has(needed), `${needed} needs the store, as ${[...told]} do`);
+      }
+    });
+  }
 
   it(`answers ${BATCHES * REQUESTS_PER_BATCH} requests, valid and not, as documented (seed ${SEED})`, async function () {
     this.timeout(600_000);
