@@ -55,8 +55,8 @@ describe("callGradio", () => {
     assert.ok(error instanceof ModelFailure, String(error));
     return error;
   };
-  const fault = (action: Parameters<Simulator["fault"]>[0]["action"], path?: string) =>
-    simulator.fault({ service: "csm", action, times: 1, ...(path !== undefined && { path }) });
+  const fault = (action: Parameters<Simulator["fault"]>[0]["action"], path?: string, times = 1) =>
+    simulator.fault({ service: "csm", action, times, ...(path !== undefined && { path }) });
 
   it("returns what the function made, from where it can be fetched, with progress on the way", async () => {
     const seen: string[] = [];
@@ -75,21 +75,26 @@ describe("callGradio", () => {
     assert.equal((await failure({ parameters: { monologue_json: "not JSON" } })).kind, "failed");
   });
 
-  for (const [what, action, path] of [
+  for (const [what, action, path, times] of [
     ["an upload that the node refuses", "status", "/upload"],
     ["an HTML page instead of an answer", "html_error", "/queue/join"],
     ["an event stream that is refused", "status", "/queue/data"],
     ["a stream that ends early", "end_stream_early", undefined],
-    ["a connection that is reset", "reset", "/queue/data"],
+    ["a stream whose connection is reset, twice", "reset", "/queue/data", 2],
     ["a configuration that is an error page", "html_error", "/config"],
   ] as const) {
     it(`fails, so that it may be tried again, on ${what}`, async () => {
-      fault(action, path);
+      fault(action, path, times);
       const file = new File(["RIFF"], "voice.wav");
       const { kind, message } = await failure({ files: { speaker_audio: file } });
       assert.equal(kind, "transport", message);
     });
   }
+
+  it("opens the stream again on a connection that was kept alive, and is reset", async () => {
+    fault("reset", "/queue/data");
+    assert.equal((await call()).values.length, 1);
+  });
 
   for (const version of ["4.44", "5.50", "6.31"] as const) {
     describe(`of Gradio ${version}, which keeps session state`, () => {
