@@ -85,6 +85,7 @@ function toConfig(env: Environment): Config {
       tls: temporalTls(env),
       retentionDays: env.RETENTION_DAYS,
       payloadKeys: env.TEMPORAL_PAYLOAD_KEYS,
+      workerVersioning: env.WORKER_VERSIONING,
       uiOrigin: env.TEMPORAL_UI_ORIGIN,
     },
     comput3: {

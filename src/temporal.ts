@@ -9,6 +9,9 @@ import { createPayloadCodec, type Unreadable } from "./payloadCodec.ts";
 
 export { searchAttributes, taskQueues } from "./workflows/names.ts";
 
+/** The name under which all workers of this service announce their versions to Temporal. */
+export const DEPLOYMENT = "c3-render";
+
 /** The module that makes failures encryptable, for client and worker and in the bundle; a script once it is built. */
 export const failureConverterPath = fileURLToPath(
   new URL(`./workflows/failureConverter.${import.meta.url.endsWith(".ts") ? "ts" : "js"}`, import.meta.url),

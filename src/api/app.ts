@@ -29,6 +29,7 @@ import { operationsRoutes } from "./routes/operations.ts";
 import { poolRoutes } from "./routes/pools.ts";
 import { resultRoutes } from "./routes/result.ts";
 import { submissionRoutes } from "./routes/submissions.ts";
+import { versionRoutes } from "./routes/versions.ts";
 import { reportingStore } from "./storeErrors.ts";
 
 const HALF_A_YEAR = "max-age=15552000";
@@ -97,6 +98,7 @@ export function createApp(given: ApiDeps): Hono<ApiEnv> {
   mount(resultRoutes(deps, jobs));
   mount(deliveryRoutes(deps, jobs));
   mount(gpuRoutes(deps));
+  mount(versionRoutes(deps));
   mount(poolRoutes(deps, readPool));
   if (deps.config.temporal.payloadKeys.length > 0) mount(codecRoutes(deps));
   return app;

@@ -7,6 +7,7 @@ import type { ApiDeps } from "./context.ts";
 import { onceIn } from "./once.ts";
 import { temporalCall } from "./temporalCall.ts";
 import { temporalTrouble } from "./temporalErrors.ts";
+import { readVersions, type WorkerVersions } from "./versions.ts";
 
 const ANSWER_WITHIN_MS = 1000;
 /** Anybody may ask without a key. */
@@ -15,6 +16,10 @@ const KEPT_FOR_MS = 1000;
 const POLLER_SEEN_WITHIN_MS = 75_000;
 /** What changes seldom, and costs more to find out. */
 const SELDOM_MS = 15_000;
+const JOBS_LOOKED_AT = 5;
+const NEW_JOB_MS = 10_000;
+const JOBS_STAND_STILL =
+  "jobs stand still: a workflow task of theirs fails again and again, as it does when workers have code that does not fit them";
 /** Of one workflow task: a worker that dies costs one or two. */
 const MAX_TASK_ATTEMPTS = 3;
 
@@ -25,8 +30,16 @@ const neededPollers = [
   { queue: taskQueues.gpu, type: 2, what: "activities" },
 ] as const;
 
+/** With `WorkerVersioningMode` of the Temporal API. */
+const VERSIONED = 2;
+
 class NobodyPolls extends Error {
   override name = "NobodyPolls";
+}
+
+/** Workers poll, and Temporal gives them nothing: its message says why. */
+class WrongVersion extends Error {
+  override name = "WrongVersion";
 }
 
 class StandsStill extends Error {
@@ -51,13 +64,29 @@ export function createReadiness(
     await temporalCall(client, () => client.workflowService.describeNamespace({ namespace }), ANSWER_WITHIN_MS);
   }
 
-  async function findPoller(queue: string, taskQueueType: number): Promise<void> {
+  /** @param versions that workers have announced: the current one gets all that is new, and others nothing of that */
+  async function findPoller(queue: string, taskQueueType: number, versions?: WorkerVersions): Promise<void> {
     const describe = () =>
       client.workflowService.describeTaskQueue({ namespace, taskQueue: { name: queue }, taskQueueType });
     const { pollers } = await temporalCall(client, describe, ANSWER_WITHIN_MS);
     const since = Date.now() - POLLER_SEEN_WITHIN_MS;
-    const lives = pollers.some(({ lastAccessTime }) => Number(lastAccessTime?.seconds ?? 0) * 1000 > since);
-    if (!lives) throw new NobodyPolls(`the server knows ${pollers.length} pollers of ${queue}, all silent`);
+    const living = pollers.filter(({ lastAccessTime }) => Number(lastAccessTime?.seconds ?? 0) * 1000 > since);
+    if (living.length === 0)
+      throw new NobodyPolls(`the server knows ${pollers.length} pollers of ${queue}, all silent`);
+    const announced = living.map(({ deploymentOptions: of }) =>
+      of?.workerVersioningMode === VERSIONED ? (of.buildId ?? "") : undefined,
+    );
+    if (!announced.includes(versions?.current)) {
+      throw new WrongVersion(
+        versions?.current === undefined
+          ? "no version of the workers is current, so they get nothing: c3-render versions makes one current"
+          : `no worker of the current version ${versions.current} polls the task queue ${queue}`,
+      );
+    }
+    for (const { id, status } of versions?.versions ?? []) {
+      if (status === "draining" && !announced.includes(id))
+        throw new WrongVersion(`jobs that began on version ${id} stand still: none of its workers is left`);
+    }
   }
 
   /** Without these workflows no job gets a GPU. One that is not there is started when it is needed. */
@@ -71,6 +100,16 @@ export function createReadiness(
     if (attempt >= MAX_TASK_ATTEMPTS) throw new StandsStill(`its workflow task was tried ${attempt} times`);
   }
 
+  /** Workers whose code does not fit the jobs that run stop nearly all of them: a few that are no longer new show it. */
+  async function findJobsProgress(): Promise<void> {
+    const before = new Date(now() - NEW_JOB_MS).toISOString();
+    const query = `WorkflowType = 'renderJob' AND ExecutionStatus = 'Running' AND StartTime < '${before}'`;
+    const request = { namespace, query, pageSize: JOBS_LOOKED_AT };
+    const list = () => client.workflowService.listWorkflowExecutions(request);
+    const { executions } = await temporalCall(client, list, ANSWER_WITHIN_MS);
+    await Promise.all((executions ?? []).map(({ execution }) => findProgress(execution?.workflowId ?? "")));
+  }
+
   async function compareClocks(): Promise<void> {
     const trouble = await troubleOfClock(client, ANSWER_WITHIN_MS, now);
     if (trouble !== undefined) throw new ClocksDiffer(trouble);
@@ -80,6 +119,7 @@ export function createReadiness(
     const endless = [ids.reconciler, ...Object.keys(config.gpu.pools).map(ids.pool)];
     const troubles = await Promise.all([
       missing((error) => (error instanceof ClocksDiffer ? error.message : undefined), compareClocks()),
+      missing((error) => (error instanceof StandsStill ? JOBS_STAND_STILL : undefined), findJobsProgress()),
       ...endless.map((id) =>
         missing(
           (error) => (error instanceof StandsStill ? `the workflow ${id} fails again and again` : undefined),
@@ -108,16 +148,20 @@ export function createReadiness(
       missing(() => "the object store is not ready", withinTime(store.ensureReady(), ANSWER_WITHIN_MS)),
     ]);
     if (temporal.length > 0) return [...temporal, ...storage];
+    const versions = readVersions(client, ANSWER_WITHIN_MS);
     const pollers = neededPollers.map(({ queue, type, what }) =>
       missing(
-        (error) =>
-          error instanceof NobodyPolls
+        (error) => {
+          if (error instanceof WrongVersion) return error.message;
+          return error instanceof NobodyPolls
             ? `no worker polls the task queue ${queue} for ${what}`
-            : `it is not known whether a worker polls the task queue ${queue} for ${what}`,
-        findPoller(queue, type),
+            : `it is not known whether a worker polls the task queue ${queue} for ${what}`;
+        },
+        versions.then((known) => findPoller(queue, type, known)),
       ),
     );
-    return [...storage, ...(await Promise.all([...pollers, seldom("")])).flat()];
+    const problems = (await Promise.all([...pollers, seldom("")])).flat();
+    return [...storage, ...new Set(problems)];
   }
 
   const seldom = onceIn(SELDOM_MS, lookSeldom);

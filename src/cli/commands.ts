@@ -1,9 +1,9 @@
 import { randomUUID } from "node:crypto";
 import type { Readable } from "node:stream";
-import type { Client, Job, JobEvent, JobFilter } from "../client/index.ts";
+import type { Client, Job, JobEvent, JobFilter, Versions } from "../client/index.ts";
 import type { JobType } from "../jobs/job.ts";
 import { saveResults } from "./download.ts";
-import { exitCodes } from "./exitCodes.ts";
+import { exitCodes, UsageError } from "./exitCodes.ts";
 import { readSubmission, splitPair } from "./fields.ts";
 import { createInput } from "./input.ts";
 import { createProgress } from "./progress.ts";
@@ -192,7 +192,26 @@ export function createCommands(
       print(await connect().gpus({ signal }));
       return exitCodes.success;
     },
+
+    async versions({ makeCurrent, rollBack }: { makeCurrent?: string; rollBack?: true }): Promise<number> {
+      const client = connect();
+      const found = await client.versions({ signal });
+      const wanted = makeCurrent ?? (rollBack ? previousOf(found) : undefined);
+      const { current, versions } = wanted === undefined ? found : await client.makeCurrent(wanted, { signal });
+      const rows = versions.map(({ id, status, current_at }) => ({ id, status, current_at }));
+      print({ current, versions }, () => (rows.length === 0 ? "no version was announced" : table(rows)));
+      return exitCodes.success;
+    },
   };
+}
+
+/** The one that was current before the one that is. */
+function previousOf({ current, versions }: Versions): string {
+  const [previous] = versions
+    .filter(({ id, current_at }) => id !== current && current_at !== undefined)
+    .sort((a, b) => Date.parse(b.current_at ?? "") - Date.parse(a.current_at ?? ""));
+  if (previous === undefined) throw new UsageError("--roll-back: no other version was ever current");
+  return previous.id;
 }
 
 function eventLine({ event, data }: JobEvent): string {

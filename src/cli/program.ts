@@ -1,8 +1,8 @@
-import { readFileSync } from "node:fs";
 import { Argument, Command, Option } from "commander";
 import { z } from "zod";
 import type { Client } from "../client/index.ts";
 import { jobTypes } from "../jobs/job.ts";
+import { readPackage } from "../packageVersion.ts";
 import { createCommands, type Terminal } from "./commands.ts";
 import { EXIT_CODES_HELP, UsageError } from "./exitCodes.ts";
 import { fieldsOf } from "./fields.ts";
@@ -23,13 +23,6 @@ Examples:
   c3-render list status=failed limit=5
 `;
 
-const packageSchema = z.object({ version: z.string() });
-
-function readVersion(): string {
-  const file = new URL("../../package.json", import.meta.url);
-  return packageSchema.parse(JSON.parse(readFileSync(file, "utf8"))).version;
-}
-
 /**
  * The `c3-render` program, as it is typed.
  * @param finish is told what the command ends with
@@ -43,7 +36,7 @@ export function createProgram(
   const program = new Command("c3-render");
   program
     .description("Submits render jobs, and shows what becomes of them.")
-    .version(readVersion())
+    .version(readPackage().version)
     .option("--json", "print JSON, for programs: nothing else is printed but errors")
     .addHelpText("after", `${EXAMPLES}\n${SETTINGS_HELP}\n\n${EXIT_CODES_HELP}`)
     .configureHelp({ showGlobalOptions: true, helpWidth: 100 })
@@ -108,6 +101,13 @@ export function createProgram(
     .summary("the GPUs")
     .description("GPUs: what they do, and what they cost. For administrators.")
     .action(runs(commands.gpus));
+  program
+    .command("versions")
+    .summary("the versions of the workers")
+    .description("Versions of the workers: which one new jobs begin on, and which may be stopped. For administrators.")
+    .option("--make-current <version>", "new jobs begin on it from now on")
+    .addOption(new Option("--roll-back", "make the one current that was so before").conflicts("makeCurrent"))
+    .action(runs(commands.versions));
   return program;
 }
 

@@ -13,6 +13,7 @@ import {
   statusSchema,
   submittedSchema,
 } from "../api/openapi/schemas/jobs.ts";
+import { versionsSchema } from "../api/openapi/schemas/versions.ts";
 import type { JobType } from "../jobs/job.ts";
 import { isFinal, type RequestableState } from "../jobs/states.ts";
 import { retryAfterMs } from "../retryAfter.ts";
@@ -20,7 +21,18 @@ import { timeLimit } from "../timeLimit.ts";
 import { ApiError } from "./errors.ts";
 import { type JobEvent, readEvents } from "./events.ts";
 import { type OnRetry, withRetries } from "./retries.ts";
-import type { Deliveries, Gpus, Job, JobFilter, JobPage, Pools, Result, Status, Submissions } from "./types.ts";
+import type {
+  Deliveries,
+  Gpus,
+  Job,
+  JobFilter,
+  JobPage,
+  Pools,
+  Result,
+  Status,
+  Submissions,
+  Versions,
+} from "./types.ts";
 
 export interface ClientOptions {
   /** Where the API is, such as `http://127.0.0.1:5000`. */
@@ -151,6 +163,16 @@ export function createClient({ baseUrl, apiKey, timeoutMs = TIMEOUT_MS }: Client
     /** The instances: what they do, and what they cost. For administrators. */
     async gpus(options?: CallOptions): Promise<Gpus> {
       return await call(gpusSchema, "GET", "/gpus", options);
+    },
+
+    /** The versions of the workers. For administrators. */
+    async versions(options?: CallOptions): Promise<Versions> {
+      return await call(versionsSchema, "GET", "/versions", options);
+    },
+
+    /** Makes a version of the workers current: new jobs begin on it. For administrators. @returns the versions after it */
+    async makeCurrent(version: string, options?: CallOptions): Promise<Versions> {
+      return await call(versionsSchema, "POST", "/versions/current", { ...options, body: { version } });
     },
 
     /** A page of jobs, newest first. */

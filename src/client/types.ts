@@ -2,6 +2,7 @@ import type { z } from "zod";
 import type { deliveriesSchema } from "../api/openapi/schemas/deliveries.ts";
 import type { gpusSchema, poolsSchema } from "../api/openapi/schemas/gpus.ts";
 import type { jobSchema, jobsSchema, resultSchema, statusSchema } from "../api/openapi/schemas/jobs.ts";
+import type { versionsSchema } from "../api/openapi/schemas/versions.ts";
 import type { analyzeSchema } from "../jobs/analyze.ts";
 import type { csmSchema } from "../jobs/csm.ts";
 import type { JobType } from "../jobs/job.ts";
@@ -26,6 +27,7 @@ export type JobPage = z.output<typeof jobsSchema>;
 export type Deliveries = z.output<typeof deliveriesSchema>;
 export type Pools = z.output<typeof poolsSchema>;
 export type Gpus = z.output<typeof gpusSchema>;
+export type Versions = z.output<typeof versionsSchema>;
 
 /** Which jobs are listed. */
 export interface JobFilter {

@@ -84,6 +84,7 @@ export const environmentSchema = z.object({
 
   TEMPORAL_ADDRESS: text.optional(),
   TEMPORAL_NAMESPACE: text.default("c3-render"),
+  WORKER_VERSIONING: flag.default(false),
   TEMPORAL_API_KEY: text.optional(),
   TEMPORAL_TLS: flag.optional(),
   TEMPORAL_TLS_SERVER_NAME: text.optional(),

@@ -90,6 +90,8 @@ export interface TemporalConfig {
   retentionDays: number;
   /** The first one encrypts, all of them decrypt; none: nothing is encrypted. */
   payloadKeys: PayloadKey[];
+  /** Workers announce their version, and jobs stay with the one that they began on. */
+  workerVersioning: boolean;
   /** Where the Web UI is that may have payloads decrypted by the API, and that the dashboard links to. */
   uiOrigin: string | undefined;
 }

@@ -15,6 +15,7 @@ import type { Metrics } from "../metrics.ts";
 import { connectionOptions, dataConverter, failureConverterPath, taskQueues } from "../temporal.ts";
 import type { PoolSinks } from "../workflows/gpuPool.ts";
 import { boundedFailures } from "./boundedFailures.ts";
+import { deploymentOptions } from "./deployment.ts";
 import { runInputsWorker } from "./inputsWorker.ts";
 import { runSinks } from "./taskFailures.ts";
 
@@ -67,6 +68,7 @@ export async function startWorkers(options: WorkersOptions): Promise<RunningWork
     activities,
     sinks: { ...runSinks, ...sinks },
     interceptors: { activity: [() => ({ inbound: boundedFailures })] },
+    ...deploymentOptions(config.temporal, workflowBundle),
     identity: `${process.pid}@${hostname()}`,
     maxHeartbeatThrottleInterval: "3s",
     defaultHeartbeatThrottleInterval: "3s",

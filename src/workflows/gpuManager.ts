@@ -9,6 +9,7 @@ import {
   patched,
   proxyActivities,
   setHandler,
+  setWorkflowOptions,
   workflowInfo,
 } from "@temporalio/workflow";
 import type { Activities } from "../activities/index.ts";
@@ -21,6 +22,7 @@ import { failureSentence, launchedNothing } from "./failures.ts";
 import { type CarriedRecord, createInstanceRecord } from "./instanceRecord.ts";
 import { assign, drain, keep, releaseLease, renewLease } from "./messages.ts";
 import { taskQueues } from "./names.ts";
+import { movesToCurrentVersion } from "./versioning.ts";
 
 export interface GpuSettings {
   /** Between a launch and the first health check. */
@@ -98,6 +100,8 @@ const { watchGpu } = proxyActivities<Activities>({
   retry: { initialInterval: "1s", maximumInterval: "15s" },
   summary: "watch the instance",
 });
+setWorkflowOptions(movesToCurrentVersion, gpuManager);
+
 /**
  * Owns one paid instance from its launch until it is seen to be gone, and alone grants its lease.
  *

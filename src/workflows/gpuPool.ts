@@ -7,6 +7,7 @@ import {
   type Sinks,
   setCurrentDetails,
   setHandler,
+  setWorkflowOptions,
   workflowInfo,
 } from "@temporalio/workflow";
 import type { Activities } from "../activities/index.ts";
@@ -32,6 +33,7 @@ import type { PoolLimits, PoolReport } from "../gpus/types.ts";
 import { createAlarm } from "./alarm.ts";
 import { census, gpuChanged, poolStatus, providerReport, requestLease, resizePool, withdrawLease } from "./messages.ts";
 import { ids } from "./names.ts";
+import { movesToCurrentVersion } from "./versioning.ts";
 
 export interface PoolSettings extends PolicySettings {
   limits: PoolLimits;
@@ -60,6 +62,8 @@ export interface PoolSinks extends Sinks {
 }
 const { poolReports } = proxySinks<PoolSinks>();
 const REPORT_EVERY_MS = 1000;
+
+setWorkflowOptions(movesToCurrentVersion, gpuPool);
 
 /**
  * One pool per workload type: keeps the queue of the jobs that wait for a GPU, and decides which of them

@@ -7,12 +7,14 @@ import {
   rootCause,
   setCurrentDetails,
   setHandler,
+  setWorkflowOptions,
   workflowInfo,
 } from "@temporalio/workflow";
 import type { Activities } from "../activities/index.ts";
 import type { ProviderSeen, ProviderTrouble } from "../gpus/types.ts";
 import { createAlarm } from "./alarm.ts";
 import { censusWanted, providerSeen } from "./messages.ts";
+import { movesToCurrentVersion } from "./versioning.ts";
 
 export interface ReconcilerInput {
   intervalMs: number;
@@ -28,6 +30,8 @@ const { reconcile } = proxyActivities<Activities>({
   retry: { maximumAttempts: 3, initialInterval: "1s" },
   summary: "compare instances, managers, pools and jobs",
 });
+
+setWorkflowOptions(movesToCurrentVersion, reconcileGpus);
 
 /** Heals what a terminated workflow or a lost message left behind; one for all, every minute. */
 export async function reconcileGpus(input: ReconcilerInput): Promise<void> {

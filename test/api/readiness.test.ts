@@ -55,6 +55,65 @@ describe("what is not ready", () => {
     assert.ok(!missing.some((sentence) => /clock/.test(sentence)), missing.join("; "));
   });
 
+  describe("when workers have versions", () => {
+    const poller = (buildId?: string) => ({
+      lastAccessTime: { seconds: Date.now() / 1000 },
+      deploymentOptions: { buildId: buildId ?? "build", workerVersioningMode: buildId === undefined ? 1 : 2 },
+    });
+    const version = (buildId: string, status: number) => ({ deploymentVersion: { buildId }, status });
+    const [DRAINING, DRAINED] = [4, 5];
+
+    /** Temporal, which knows of these pollers and versions. */
+    function lookAt(pollers: (string | undefined)[], current?: string, versions: object[] = []): Promise<string[]> {
+      const workerDeploymentInfo = {
+        routingConfig: { currentDeploymentVersion: current === undefined ? null : { buildId: current } },
+        versionSummaries: versions,
+      };
+      const real = client.workflowService;
+      const answers: Partial<Record<string | symbol, unknown>> = {
+        describeTaskQueue: (request: Parameters<typeof real.describeTaskQueue>[0]) =>
+          request.taskQueue?.name?.endsWith("clock")
+            ? real.describeTaskQueue(request)
+            : Promise.resolve({ pollers: pollers.map(poller) }),
+        describeWorkerDeployment: async () => ({ workerDeploymentInfo, conflictToken: new Uint8Array() }),
+      };
+      const workflowService = new Proxy(real, {
+        get: (service, name) => {
+          const found = answers[name] ?? Reflect.get(service, name);
+          return typeof found === "function" ? found.bind(service) : found;
+        },
+      });
+      const standIn = new Proxy(client, {
+        get: (real, name) => (name === "workflowService" ? workflowService : Reflect.get(real, name)),
+      });
+      return createReadiness({ config: loadConfig({}), client: standIn, store, log: createLogger("silent") })();
+    }
+
+    const cases: [what: string, asked: Parameters<typeof lookAt>, said: RegExp | undefined][] = [
+      ["workers without one, and none is current", [[undefined]], undefined],
+      ["workers of the current one", [["b"], "b"], undefined],
+      ["workers of the current one and of another", [["a", "b"], "b"], undefined],
+      ["workers with one, and none is current", [["a"]], /no version of the workers is current/],
+      ["workers without one, and one is current", [[undefined], "b"], /no worker of the current version b polls/],
+      ["workers of another one only", [["a"], "b"], /no worker of the current version b polls/],
+      ["jobs of an older one, and its workers", [["a", "b"], "b", [version("a", DRAINING)]], undefined],
+      [
+        "jobs of an older one, whose workers are gone",
+        [["b"], "b", [version("a", DRAINING)]],
+        /on version a stand still/,
+      ],
+      ["an older one that is drained", [["b"], "b", [version("a", DRAINED)]], undefined],
+    ];
+    for (const [what, asked, said] of cases) {
+      it(`${what}: ${said === undefined ? "all is well" : "it says so"}`, async () => {
+        const missing = await lookAt(...asked);
+        if (said === undefined) assert.deepEqual(missing, []);
+        else assert.ok(missing.length > 0);
+        for (const sentence of missing) assert.match(sentence, said ?? /nothing/);
+      });
+    }
+  });
+
   describe("when the code of workflows does not fit", () => {
     const failures: TaskFailure[] = [];
     let stopHearing: () => void;

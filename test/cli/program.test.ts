@@ -32,6 +32,18 @@ describe("the command", () => {
     return JSON.parse(stdout);
   };
 
+  it("lists the versions of the workers, of which there may be none", async () => {
+    assert.equal((await type(client, ["versions"])).stdout, "no version was announced\n");
+    assert.deepEqual(await json("versions"), { current: null, versions: [] });
+    const back = await type(client, ["versions", "--roll-back"]);
+    assert.deepEqual(
+      [back.code, back.stderr],
+      [2, "--roll-back: no other version was ever current\n(--help says how it is used)\n"],
+    );
+    const unknown = await type(client, ["versions", "--make-current", "0.0.0-none"]);
+    assert.match(unknown.stderr, /No worker has announced this version/);
+  });
+
   it("submits a job by fields and JSON, says how it is, and cancels it", async () => {
     const body = JSON.stringify({ metadata: { order: 7 }, topk: 1 });
     const { id } = await json("submit", "csm", "text=a=b", "topk=20", "--body", body);

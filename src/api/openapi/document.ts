@@ -16,6 +16,7 @@ import { jobOperations } from "./operations/jobs.ts";
 import { resultOperations } from "./operations/results.ts";
 import { fileOperation, serviceOperations } from "./operations/service.ts";
 import { submissionOperations } from "./operations/submissions.ts";
+import { versionOperations } from "./operations/versions.ts";
 import { webhooks } from "./webhooks.ts";
 
 const DESCRIPTION = `Text, sound and pictures in; speech, transcripts, talking portraits, descriptions and lip-synced videos out.
@@ -37,6 +38,7 @@ export function openApiDocument(config: Config, { servesFiles }: { servesFiles: 
     ...(servesFiles ? [fileOperation] : []),
     ...deliveryOperations,
     ...gpuOperations,
+    ...versionOperations,
     ...(config.temporal.payloadKeys.length > 0 ? codecOperations : []),
     ...serviceOperations,
   ];

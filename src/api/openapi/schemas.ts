@@ -10,6 +10,7 @@ import { replaySchema } from "../routes/deliveries.ts";
 import { drainSchema } from "../routes/gpus.ts";
 import { markSchema } from "../routes/jobs.ts";
 import { resizeSchema } from "../routes/pools.ts";
+import { makeCurrentSchema } from "../routes/versions.ts";
 import { submissionSchemas } from "../submissionSchemas.ts";
 import { jobStage, jobState, jobType, metadata, waitingReason } from "./schemas/common.ts";
 import { deliveriesSchema, deliverySchema, redeliveredSchema, replayedSchema } from "./schemas/deliveries.ts";
@@ -51,6 +52,7 @@ import {
   webhookSchema,
 } from "./schemas/jobs.ts";
 import { documentSchema, okSchema, providerSchema, readySchema, runningSchema } from "./schemas/service.ts";
+import { versionSchema, versionStatus, versionsSchema } from "./schemas/versions.ts";
 
 /** Every schema of the document, by the name that it has there. Those of requests are the ones that validate. */
 export function schemasOf(config: Config) {
@@ -65,6 +67,7 @@ export function schemasOf(config: Config) {
     Replay: replaySchema,
     Drain: drainSchema,
     Resize: resizeSchema,
+    MakeCurrent: makeCurrentSchema,
     Payloads: payloadsSchema,
     Payload: payloadsSchema.shape.payloads.element,
     Accepted: acceptedSchema,
@@ -99,6 +102,8 @@ export function schemasOf(config: Config) {
     PoolGpu: poolGpuSchema,
     PoolProvider: poolProviderSchema,
     QueuedJob: queuedJobSchema,
+    Versions: versionsSchema,
+    Version: versionSchema,
     Running: runningSchema,
     Ok: okSchema,
     Ready: readySchema,
@@ -114,6 +119,7 @@ export function schemasOf(config: Config) {
     WaitingReason: waitingReason,
     GpuState: gpuState,
     ProviderState: providerState,
+    VersionStatus: versionStatus,
     RequestableState: z.enum(requestableStates),
     Priority: z.enum(priorities),
     Voice: z.enum(voiceNames),

@@ -105,7 +105,8 @@ describe("the OpenAPI document", () => {
       ({ requestBody }) => requestBody?.content["application/json"]?.schema ?? [],
     );
     const names = new Set(bodies.map(({ $ref = "" }) => $ref.slice($ref.lastIndexOf("/") + 1)));
-    for (const name of ["Payloads", "Replay", "Drain", "Resize"]) assert.ok(names.delete(name), "an operator's");
+    for (const name of ["Payloads", "Replay", "Drain", "Resize", "MakeCurrent"])
+      assert.ok(names.delete(name), "an operator's");
     assert.equal(names.size, 6);
     for (const name of names) {
       const { properties = {}, required = [] } = schemas[name] ?? {};

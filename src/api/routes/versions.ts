@@ -1,0 +1,54 @@
+import { status } from "@grpc/grpc-js";
+import { isGrpcServiceError } from "@temporalio/client";
+import { Hono } from "hono";
+import { z } from "zod";
+import { readBody } from "../body.ts";
+import type { ApiDeps, ApiEnv } from "../context.ts";
+import { HttpError } from "../errors.ts";
+import { adminOnly } from "../middleware/adminOnly.ts";
+import { outcomeUnknown, settled } from "../settled.ts";
+import { makeCurrent, readVersions, type WorkerVersions } from "../versions.ts";
+
+/** The body of `POST /versions/current`. */
+export const makeCurrentSchema = z.object({ version: z.string().min(1).max(200) });
+
+/** The versions of the workers, with Worker Versioning: which one new jobs begin on, and which may be switched off. */
+export function versionRoutes({ client, config }: Pick<ApiDeps, "client" | "config">) {
+  return new Hono<ApiEnv>()
+    .use("/versions/*", adminOnly)
+    .get("/versions", async (c) => c.json(documentOf(await readVersions(client))))
+    .post("/versions/current", async (c) => {
+      const { version } = await readBody(c, makeCurrentSchema, config.api);
+      const found = await readVersions(client);
+      if (found === undefined || !found.versions.some(({ id }) => id === version)) throw notFound();
+      try {
+        const change = () => makeCurrent(client, version, found.conflictToken);
+        await settled(client, change, outcomeUnknown(`the version ${version} is current`));
+      } catch (error) {
+        if (isGrpcServiceError(error) && error.code === status.NOT_FOUND) throw notFound();
+        if (isGrpcServiceError(error) && error.code === status.FAILED_PRECONDITION) throw notReady(version, error);
+        throw error;
+      }
+      return c.json(documentOf(await readVersions(client)));
+    });
+}
+
+function notFound(): HttpError {
+  return new HttpError(404, "version_not_found", "No worker has announced this version");
+}
+
+function notReady(version: string, cause: Error): HttpError {
+  const message = `Version ${version} cannot be made current: its workers do not poll every task queue, or somebody else has made another one current just now`;
+  return new HttpError(409, "version_not_ready", message, { cause });
+}
+
+function documentOf(found: WorkerVersions | undefined) {
+  return {
+    current: found?.current ?? null,
+    versions: (found?.versions ?? []).map(({ id, status, currentAt }) => ({
+      id,
+      status,
+      ...(currentAt !== undefined && { current_at: new Date(currentAt).toISOString() }),
+    })),
+  };
+}

@@ -1,0 +1,29 @@
+import { createHash } from "node:crypto";
+import { readFileSync } from "node:fs";
+import type { WorkerOptions } from "@temporalio/worker";
+import type { TemporalConfig } from "../config.ts";
+import { readPackage } from "../packageVersion.ts";
+import { DEPLOYMENT } from "../temporal.ts";
+import type { WorkflowBundle } from "./workers.ts";
+
+/**
+ * What workers say of their version: the package's, and a hash of the workflows, which alone decide what can go on
+ * with what. A workflow stays with the version that it began on, unless it says otherwise itself (`setWorkflowOptions`):
+ * pools, managers and the reconciler go on with whatever version is current. Without versioning they say nothing.
+ */
+export function deploymentOptions(
+  { workerVersioning }: TemporalConfig,
+  bundle: WorkflowBundle,
+): Pick<WorkerOptions, "workerDeploymentOptions"> {
+  if (!workerVersioning) return {};
+  const version = { deploymentName: DEPLOYMENT, buildId: buildIdOf(bundle) };
+  return { workerDeploymentOptions: { version, useWorkerVersioning: true, defaultVersioningBehavior: "PINNED" } };
+}
+
+/** Such as `0.1.0-3f9c2a71`. */
+export function buildIdOf(bundle: WorkflowBundle): string {
+  const code = "code" in bundle ? bundle.code : readFileSync(bundle.codePath, "utf8");
+  // The source map holds the paths of the machine that it was built on.
+  const [script = ""] = code.split("\n//# sourceMappingURL=");
+  return `${readPackage().version}-${createHash("sha256").update(script).digest("hex").slice(0, 8)}`;
+}
