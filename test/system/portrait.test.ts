@@ -564,7 +564,7 @@ describe("a portrait, end to end", () => {
       const id = await stack.start({
         type: "portrait",
         input: { imageUrl: on.file("portrait.jpg"), sound: { audioUrl: on.file("tone.wav") } },
-        maxTimeSeconds: 4,
+        maxTimeSeconds: 12,
         notifyUrl: hook("max-time"),
       });
       const render = await on.untilRendering(id);
@@ -573,7 +573,7 @@ describe("a portrait, end to end", () => {
         return typeof progress === "number" && progress > 0 && progress < 1;
       });
       const { error, gpu } = await stack.untilState(id, "failed");
-      assert.equal(error, "Job exceeded maximum runtime of 4 seconds");
+      assert.equal(error, "Job exceeded maximum runtime of 12 seconds");
       assert.deepEqual(await webhook("max-time"), { id, status: "failed", error });
       on.setRenderSeconds(0);
       const next = await on.submit();
