@@ -56,8 +56,16 @@ function millisecondsOf(time: { seconds?: unknown } | null | undefined): number 
   return seconds > 0 ? seconds * 1000 : undefined;
 }
 
-/** A server from before there were versions knows no such call. */
+/** A server may be from before there were versions, have them switched off, or not show them to us. */
+const NO_VERSIONS = new Set([
+  status.NOT_FOUND,
+  status.UNIMPLEMENTED,
+  status.INVALID_ARGUMENT,
+  status.FAILED_PRECONDITION,
+  status.PERMISSION_DENIED,
+]);
+
 function unlessUnknown(error: unknown): undefined {
-  if (isGrpcServiceError(error) && [status.NOT_FOUND, status.UNIMPLEMENTED].includes(error.code)) return undefined;
+  if (isGrpcServiceError(error) && NO_VERSIONS.has(error.code)) return undefined;
   throw error;
 }

@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import { fileURLToPath } from "node:url";
+import { status } from "@grpc/grpc-js";
 import type { Client } from "@temporalio/client";
 import { bundleWorkflowCode, NativeConnection, Worker } from "@temporalio/worker";
 import { createReadiness } from "../../src/api/readiness.ts";
@@ -64,7 +65,11 @@ describe("what is not ready", () => {
     const [DRAINING, DRAINED] = [4, 5];
 
     /** Temporal, which knows of these pollers and versions. */
-    function lookAt(pollers: (string | undefined)[], current?: string, versions: object[] = []): Promise<string[]> {
+    function lookAt(
+      pollers: (string | undefined)[],
+      current?: string,
+      versions: object[] | "refused" = [],
+    ): Promise<string[]> {
       const workerDeploymentInfo = {
         routingConfig: { currentDeploymentVersion: current === undefined ? null : { buildId: current } },
         versionSummaries: versions,
@@ -75,7 +80,10 @@ describe("what is not ready", () => {
           request.taskQueue?.name?.endsWith("clock")
             ? real.describeTaskQueue(request)
             : Promise.resolve({ pollers: pollers.map(poller) }),
-        describeWorkerDeployment: async () => ({ workerDeploymentInfo, conflictToken: new Uint8Array() }),
+        describeWorkerDeployment: async () => {
+          if (versions !== "refused") return { workerDeploymentInfo, conflictToken: new Uint8Array() };
+          throw Object.assign(new Error("disabled"), { code: status.FAILED_PRECONDITION, details: "", metadata: {} });
+        },
       };
       const workflowService = new Proxy(real, {
         get: (service, name) => {
@@ -104,6 +112,10 @@ describe("what is not ready", () => {
       ],
       ["an older one that is drained", [["b"], "b", [version("a", DRAINED)]], undefined],
     ];
+    it("are not known, as of a server that has none: all is well", async () => {
+      assert.deepEqual(await lookAt([undefined], undefined, "refused"), []);
+    });
+
     for (const [what, asked, said] of cases) {
       it(`${what}: ${said === undefined ? "all is well" : "it says so"}`, async () => {
         const missing = await lookAt(...asked);
