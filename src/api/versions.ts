@@ -2,6 +2,7 @@ import { status } from "@grpc/grpc-js";
 import { type Client, isGrpcServiceError } from "@temporalio/client";
 import { DEPLOYMENT } from "../temporal.ts";
 import { temporalCall } from "./temporalCall.ts";
+import { temporalTrouble } from "./temporalErrors.ts";
 
 /** `WorkerDeploymentVersionStatus` of the Temporal API, by its numbers. */
 export const versionStatuses = ["unspecified", "inactive", "current", "ramping", "draining", "drained"] as const;
@@ -29,11 +30,13 @@ export async function readVersions(client: Client, timeoutMs?: number): Promise<
   const found = await temporalCall(client, describe, timeoutMs);
   if (found === undefined) return undefined;
   const { routingConfig, versionSummaries } = found.workerDeploymentInfo ?? {};
-  const versions = (versionSummaries ?? []).map(({ deploymentVersion, status, lastCurrentTime, currentSinceTime }) => ({
-    id: deploymentVersion?.buildId ?? "",
-    status: versionStatuses.at(status ?? 0) ?? "unspecified",
-    currentAt: millisecondsOf(currentSinceTime ?? lastCurrentTime),
-  }));
+  const versions = (versionSummaries ?? []).map(
+    ({ deploymentVersion, status, lastCurrentTime, currentSinceTime, lastDeactivationTime }) => ({
+      id: deploymentVersion?.buildId ?? "",
+      status: versionStatuses.at(status ?? 0) ?? "unspecified",
+      currentAt: millisecondsOf(currentSinceTime ?? lastCurrentTime ?? lastDeactivationTime),
+    }),
+  );
   return {
     current: routingConfig?.currentDeploymentVersion?.buildId || undefined,
     versions,
@@ -42,12 +45,12 @@ export async function readVersions(client: Client, timeoutMs?: number): Promise<
 }
 
 /**
- * Makes a version current. @throws what Temporal says of one that is not known, or that does not poll all the task queues
+ * Makes a version current; null: workers without one get what is new. @throws what Temporal says of one that is not known, or that does not poll all the task queues
  */
-export async function makeCurrent(client: Client, buildId: string, conflictToken: Uint8Array): Promise<void> {
+export async function makeCurrent(client: Client, buildId: string | null, conflictToken: Uint8Array): Promise<void> {
   const { namespace } = client.options;
   await client.workflowService.setWorkerDeploymentCurrentVersion({
-    ...{ namespace, deploymentName: DEPLOYMENT, buildId, conflictToken, identity: "c3-render" },
+    ...{ namespace, deploymentName: DEPLOYMENT, buildId: buildId ?? "", conflictToken, identity: "c3-render" },
   });
 }
 
@@ -66,6 +69,7 @@ const NO_VERSIONS = new Set([
 ]);
 
 function unlessUnknown(error: unknown): undefined {
-  if (isGrpcServiceError(error) && NO_VERSIONS.has(error.code)) return undefined;
+  const isMissing = temporalTrouble(error)?.code === "temporal_namespace_missing";
+  if (isGrpcServiceError(error) && NO_VERSIONS.has(error.code) && !isMissing) return undefined;
   throw error;
 }

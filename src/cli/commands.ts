@@ -197,7 +197,8 @@ export function createCommands(
       const client = connect();
       const found = await client.versions({ signal });
       const wanted = makeCurrent ?? (rollBack ? previousOf(found) : undefined);
-      const { current, versions } = wanted === undefined ? found : await client.makeCurrent(wanted, { signal });
+      const { current, versions } =
+        wanted === undefined ? found : await client.makeCurrent(wanted === "none" ? null : wanted, { signal });
       const rows = versions.map(({ id, status, current_at }) => ({ id, status, current_at }));
       print({ current, versions }, () => (rows.length === 0 ? "no version was announced" : table(rows)));
       return exitCodes.success;

@@ -105,7 +105,7 @@ export function createProgram(
     .command("versions")
     .summary("the versions of the workers")
     .description("Versions of the workers: which one new jobs begin on, and which may be stopped. For administrators.")
-    .option("--make-current <version>", "new jobs begin on it from now on")
+    .option("--make-current <version>", "new jobs begin on it from now on; none: workers need no version")
     .addOption(new Option("--roll-back", "make the one current that was so before").conflicts("makeCurrent"))
     .action(runs(commands.versions));
   return program;

@@ -170,8 +170,8 @@ export function createClient({ baseUrl, apiKey, timeoutMs = TIMEOUT_MS }: Client
       return await call(versionsSchema, "GET", "/versions", options);
     },
 
-    /** Makes a version of the workers current: new jobs begin on it. For administrators. @returns the versions after it */
-    async makeCurrent(version: string, options?: CallOptions): Promise<Versions> {
+    /** Makes a version of the workers current: new jobs begin on it; null: workers need none. For administrators. @returns the versions after it */
+    async makeCurrent(version: string | null, options?: CallOptions): Promise<Versions> {
       return await call(versionsSchema, "POST", "/versions/current", { ...options, body: { version } });
     },
 

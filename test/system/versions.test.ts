@@ -114,6 +114,10 @@ describe("a new version of the workers, whose jobs begin otherwise", function ()
     await stack.untilState(back, "success");
     assert.equal(await versionOf(ids.job(back)), first);
     await assert.rejects(api.makeCurrent("0.0.0-none"), /No worker has announced this version/);
+
+    // And out of it: what is new goes to workers without a version.
+    assert.match((await type(api, ["versions", "--make-current", "none"])).stdout, /draining|drained|inactive/);
+    assert.equal((await api.versions()).current, null);
   });
 
   it("without versioning: it is seen that jobs stand still, and they go on with the version before", async () => {

@@ -10,7 +10,9 @@ import { outcomeUnknown, settled } from "../settled.ts";
 import { makeCurrent, readVersions, type WorkerVersions } from "../versions.ts";
 
 /** The body of `POST /versions/current`. */
-export const makeCurrentSchema = z.object({ version: z.string().min(1).max(200) });
+export const makeCurrentSchema = z.object({
+  version: z.string().min(1).max(200).nullable().describe("null: workers need no version from now on"),
+});
 
 /** The versions of the workers, with Worker Versioning: which one new jobs begin on, and which may be switched off. */
 export function versionRoutes({ client, config }: Pick<ApiDeps, "client" | "config">) {
@@ -20,10 +22,11 @@ export function versionRoutes({ client, config }: Pick<ApiDeps, "client" | "conf
     .post("/versions/current", async (c) => {
       const { version } = await readBody(c, makeCurrentSchema, config.api);
       const found = await readVersions(client);
-      if (found === undefined || !found.versions.some(({ id }) => id === version)) throw notFound();
+      if (found === undefined || (version !== null && !found.versions.some(({ id }) => id === version)))
+        throw notFound();
       try {
         const change = () => makeCurrent(client, version, found.conflictToken);
-        await settled(client, change, outcomeUnknown(`the version ${version} is current`));
+        await settled(client, change, outcomeUnknown(`${version ?? "no version"} is current`));
       } catch (error) {
         if (isGrpcServiceError(error) && error.code === status.NOT_FOUND) throw notFound();
         if (isGrpcServiceError(error) && error.code === status.FAILED_PRECONDITION) throw notReady(version, error);
@@ -37,8 +40,8 @@ function notFound(): HttpError {
   return new HttpError(404, "version_not_found", "No worker has announced this version");
 }
 
-function notReady(version: string, cause: Error): HttpError {
-  const message = `Version ${version} cannot be made current: its workers do not poll every task queue, or somebody else has made another one current just now`;
+function notReady(version: string | null, cause: Error): HttpError {
+  const message = `${version ?? "None"} cannot be made current: its workers do not poll every task queue, or somebody else has made another one current just now`;
   return new HttpError(409, "version_not_ready", message, { cause });
 }
 

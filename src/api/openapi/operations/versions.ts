@@ -20,7 +20,10 @@ export const versionOperations: Operation[] = [
     operationId: "makeVersionCurrent",
     tag: "Operations",
     summary: "Make a version current: new jobs begin on it",
-    body: { schema: "MakeCurrent", examples: { "a new one": { version: now.id } } },
+    body: {
+      schema: "MakeCurrent",
+      examples: { "a new one": { version: now.id }, "none, as before versioning": { version: null } },
+    },
     answers: { 200: { description: "The versions as they are now", schema: "Versions", example: versions } },
     refusals: [
       forAdmins,

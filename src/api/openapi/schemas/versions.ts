@@ -9,7 +9,7 @@ export const versionStatus = z
 export const versionSchema = z.object({
   id: z.string().describe("The package's version, and a hash of its workflows"),
   status: versionStatus,
-  current_at: time.optional().describe("When it became current, the last time"),
+  current_at: time.optional().describe("When it became current, or, of one that no longer is, when it was so last"),
 });
 
 export const versionsSchema = z.object({
