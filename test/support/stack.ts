@@ -184,7 +184,8 @@ function helpers(stack: Stack, simulator: Simulator, folder: string) {
       } finally {
         await stack.stop();
         const left = await readdir(config.outputDir).catch(() => []);
-        await rm(folder, { recursive: true, force: true });
+        // Workers of the test may still write in it.
+        await rm(folder, { recursive: true, force: true, maxRetries: 5, retryDelay: 200 });
         assert.deepEqual(left, [], "temporary files are left");
       }
     },
