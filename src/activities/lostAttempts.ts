@@ -54,15 +54,20 @@ export function createLostAttempts<T, Details>() {
     const running = Object.assign(started, { result });
     works.set(key, running);
     // The next attempt does it anew.
-    result.catch(() => works.delete(key));
+    result.catch(() => forget(key, running));
     return running;
+  }
+
+  /** Unless other work has taken its place. */
+  function forget(key: string, work: Work<T, Details>): void {
+    if (works.get(key) === work) works.delete(key);
   }
 
   /** Until another attempt has it, or none comes. */
   async function keep(key: string, work: Work<T, Details>, report: Report<Details>): Promise<void> {
     await delay(KEPT_MS, undefined, { ref: false });
     if (work.report !== report) return;
-    if (works.get(key) === work) works.delete(key);
+    forget(key, work);
     work.abort.abort(new Error("no attempt wants it any more"));
   }
 }

@@ -1,15 +1,4 @@
 export { type CallOptions, type Client, type ClientOptions, createClient, type PatientOptions } from "./client.ts";
 export { ApiError } from "./errors.ts";
 export type { JobEvent } from "./events.ts";
-export type {
-  Deliveries,
-  Gpus,
-  Job,
-  JobFilter,
-  JobPage,
-  Pools,
-  Result,
-  Status,
-  Submissions,
-  Versions,
-} from "./types.ts";
+export type * from "./types.ts";
