@@ -13,17 +13,22 @@ import type { WorkflowBundle } from "./workers.ts";
  */
 export function deploymentOptions(
   { workerVersioning }: TemporalConfig,
-  bundle: WorkflowBundle,
-): Pick<WorkerOptions, "workerDeploymentOptions"> {
-  if (!workerVersioning) return {};
-  const version = { deploymentName: DEPLOYMENT, buildId: buildIdOf(bundle) };
-  return { workerDeploymentOptions: { version, useWorkerVersioning: true, defaultVersioningBehavior: "PINNED" } };
+  workflowBundle: WorkflowBundle,
+): Pick<WorkerOptions, "workerDeploymentOptions"> & { workflowBundle: WorkflowBundle } {
+  if (!workerVersioning) return { workflowBundle };
+  const version = { deploymentName: DEPLOYMENT, buildId: buildIdOf(workflowBundle) };
+  return {
+    workerDeploymentOptions: { version, useWorkerVersioning: true, defaultVersioningBehavior: "PINNED" },
+    // Workflows are told by whom they are run: nothing in Temporal's API for workflows says it while a history is replayed.
+    workflowBundle: { code: `globalThis.workerVersioning = true; ${codeOf(workflowBundle)}` },
+  };
 }
 
 /** Such as `0.1.0-3f9c2a71`. */
 export function buildIdOf(bundle: WorkflowBundle): string {
-  const code = "code" in bundle ? bundle.code : readFileSync(bundle.codePath, "utf8");
   // The source map holds the paths of the machine that it was built on.
-  const [script = ""] = code.split("\n//# sourceMappingURL=");
+  const [script = ""] = codeOf(bundle).split("\n//# sourceMappingURL=");
   return `${readPackage().version}-${createHash("sha256").update(script).digest("hex").slice(0, 8)}`;
 }
+
+const codeOf = (bundle: WorkflowBundle) => ("code" in bundle ? bundle.code : readFileSync(bundle.codePath, "utf8"));

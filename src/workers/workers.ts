@@ -57,7 +57,8 @@ const SHUTDOWN_FORCE = "20s";
  * watches and one that runs; a paid GPU must never wait for a slot.
  */
 export async function startWorkers(options: WorkersOptions): Promise<RunningWorkers> {
-  const { config, connection, activities, workflowBundle, sinks, metrics } = options;
+  const { config, connection, activities, sinks, metrics } = options;
+  const { workflowBundle, ...versioning } = deploymentOptions(config.temporal, options.workflowBundle);
   const instances = Object.values(config.gpu.pools).reduce((sum, pool) => sum + pool.max, 0);
   const common: Omit<WorkerOptions, "taskQueue"> = {
     // The SDK takes it, and does not declare it.
@@ -68,7 +69,7 @@ export async function startWorkers(options: WorkersOptions): Promise<RunningWork
     activities,
     sinks: { ...runSinks, ...sinks },
     interceptors: { activity: [() => ({ inbound: boundedFailures })] },
-    ...deploymentOptions(config.temporal, workflowBundle),
+    ...versioning,
     identity: `${process.pid}@${hostname()}`,
     maxHeartbeatThrottleInterval: "3s",
     defaultHeartbeatThrottleInterval: "3s",

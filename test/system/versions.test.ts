@@ -21,8 +21,8 @@ describe("a new version of the workers, whose jobs begin otherwise", function ()
   const workers = new Map<WorkflowBundle, RunningWorker>();
   const metrics = createMetrics();
 
-  const start = async (bundle: WorkflowBundle) => {
-    workers.set(bundle, await startWorker(stack.config, bundle, process.env, metrics));
+  const start = async (bundle: WorkflowBundle, config = stack.config) => {
+    workers.set(bundle, await startWorker(config, bundle, process.env, metrics));
   };
   const stop = async (bundle: WorkflowBundle) => {
     await workers.get(bundle)?.stop();
@@ -118,6 +118,11 @@ describe("a new version of the workers, whose jobs begin otherwise", function ()
     // And out of it: what is new goes to workers without a version.
     assert.match((await type(api, ["versions", "--make-current", "none"])).stdout, /draining|drained|inactive/);
     assert.equal((await api.versions()).current, null);
+    await stop(present);
+    await start(present, { ...stack.config, temporal: { ...stack.config.temporal, workerVersioning: false } });
+    const [last = ""] = await submitAll(1);
+    await stack.untilState(last, "success");
+    assert.equal(await versionOf(ids.job(last)), undefined);
   });
 
   it("without versioning: it is seen that jobs stand still, and they go on with the version before", async () => {
