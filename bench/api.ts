@@ -3,12 +3,12 @@ import { mkdtemp, rm } from "node:fs/promises";
 import { cpus, tmpdir } from "node:os";
 import { join } from "node:path";
 import autocannon from "autocannon";
-import { loadConfig } from "../src/config.ts";
+import { loadConfig } from "../src/config/index.ts";
 import { findProgram } from "../src/dev/binaries.ts";
 import { temporalCli } from "../src/dev/programs.ts";
 import { startStack } from "../src/dev/stack.ts";
 import { freePort, startTemporalServer } from "../src/dev/temporalServer.ts";
-import { createLogger } from "../src/log.ts";
+import { createLogger } from "../src/process/log.ts";
 import { bundleWorkflows } from "../src/workers/workers.ts";
 import { createSubmit } from "./submit.ts";
 

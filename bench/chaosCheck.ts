@@ -1,5 +1,5 @@
 import { finalStates } from "../src/jobs/states.ts";
-import type { Instance } from "../src/simulator/world.ts";
+import type { Instance } from "../src/simulator/control/world.ts";
 import type { ChaosFacts, JobFact, RenderFact } from "./chaosFacts.ts";
 
 /** How a workflow ends whose job ended like this. */

@@ -1,12 +1,12 @@
 import type { Client } from "@temporalio/client";
 import { z } from "zod";
+import { ids } from "../src/contracts/names.ts";
 import type { LedgerEntry } from "../src/gpus/types.ts";
 import type { JobView } from "../src/jobs/job.ts";
 import type { JobState } from "../src/jobs/states.ts";
+import type { Instance } from "../src/simulator/control/world.ts";
 import type { Simulator } from "../src/simulator/simulator.ts";
-import type { Instance } from "../src/simulator/world.ts";
 import type { ObjectStore } from "../src/storage/objectStore.ts";
-import { ids } from "../src/workflows/names.ts";
 import type { SubmittedJob } from "./chaosJobs.ts";
 import type { Delivery } from "./chaosServers.ts";
 

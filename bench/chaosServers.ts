@@ -8,7 +8,7 @@ import { text } from "node:stream/consumers";
 import { setTimeout as delay } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
 import { z } from "zod";
-import type { Config, S3Config } from "../src/config.ts";
+import type { Config, S3Config } from "../src/config/index.ts";
 import { freePort, startTemporalServer } from "../src/dev/temporalServer.ts";
 import { bundleWorkflows } from "../src/workers/workers.ts";
 import type { Random } from "./chaosRandom.ts";

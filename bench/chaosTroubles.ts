@@ -1,6 +1,6 @@
 import { setTimeout as delay } from "node:timers/promises";
 import type { Client } from "@temporalio/client";
-import type { Fault } from "../src/simulator/faults.ts";
+import type { Fault } from "../src/simulator/control/faults.ts";
 import type { Simulator } from "../src/simulator/simulator.ts";
 import type { Random } from "./chaosRandom.ts";
 import type { ObjectServer, Restartable, WorkerProcesses } from "./chaosServers.ts";

@@ -1,7 +1,7 @@
 import { readFile } from "node:fs/promises";
 import { z } from "zod";
-import type { Config } from "../src/config.ts";
-import { createLogger } from "../src/log.ts";
+import type { Config } from "../src/config/index.ts";
+import { createLogger } from "../src/process/log.ts";
 import { installRuntime } from "../src/workers/runtime.ts";
 import { startWorker } from "../src/workers/worker.ts";
 

@@ -3,15 +3,15 @@ import { mkdtemp, rm } from "node:fs/promises";
 import { cpus, tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
-import { loadConfig } from "../src/config.ts";
+import { loadConfig } from "../src/config/index.ts";
+import { ids } from "../src/contracts/names.ts";
 import { findProgram } from "../src/dev/binaries.ts";
 import { temporalCli } from "../src/dev/programs.ts";
 import { type Stack, startStack } from "../src/dev/stack.ts";
 import { freePort, startTemporalServer } from "../src/dev/temporalServer.ts";
-import { createLogger } from "../src/log.ts";
+import { createLogger } from "../src/process/log.ts";
 import { installRuntime } from "../src/workers/runtime.ts";
 import { bundleWorkflows } from "../src/workers/workers.ts";
-import { ids } from "../src/workflows/names.ts";
 import { type Receiver, startReceiver } from "./receiver.ts";
 import { createSubmit } from "./submit.ts";
 

@@ -1,7 +1,7 @@
 import { randomUUID } from "node:crypto";
 import { setTimeout as delay } from "node:timers/promises";
 import { z } from "zod";
-import { timeLimit } from "../src/timeLimit.ts";
+import { timeLimit } from "../src/lib/timeLimit.ts";
 
 /** Why a benchmark cannot go on, as a sentence. */
 export class BenchError extends Error {

@@ -1,17 +1,17 @@
-import type { ActivityDeps } from "./deps.ts";
-import { createDownloadInputs } from "./downloadInputs.ts";
-import { createGpuActivities } from "./gpu.ts";
-import { createKeepRecord } from "./keepRecord.ts";
-import { createLipsync } from "./lipsync.ts";
-import { createReconcile } from "./reconcile.ts";
-import { createRemoveData } from "./removeData.ts";
-import { createRemoveExpired } from "./removeExpired.ts";
-import { createRemoveInputs } from "./removeInputs.ts";
-import { createReplays } from "./replays.ts";
-import { createRunModel } from "./runModel.ts";
-import { createSignals } from "./signals.ts";
-import { createUploadResult } from "./uploadResult.ts";
-import { createAttemptWebhook } from "./webhook.ts";
+import { createGpuActivities } from "./gpus/gpu.ts";
+import { createReconcile } from "./gpus/reconcile.ts";
+import { createDownloadInputs } from "./inputs/downloadInputs.ts";
+import { createRemoveInputs } from "./inputs/removeInputs.ts";
+import { createSignals } from "./messaging/signals.ts";
+import { createLipsync } from "./models/lipsync.ts";
+import { createRunModel } from "./models/runModel.ts";
+import { createUploadResult } from "./models/uploadResult.ts";
+import { createKeepRecord } from "./retention/keepRecord.ts";
+import { createRemoveData } from "./retention/removeData.ts";
+import { createRemoveExpired } from "./retention/removeExpired.ts";
+import type { ActivityDeps } from "./support/deps.ts";
+import { createAttemptWebhook } from "./webhooks/attemptWebhook.ts";
+import { createReplays } from "./webhooks/replays.ts";
 
 export type Activities = ReturnType<typeof createActivities>;
 

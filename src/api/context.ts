@@ -1,10 +1,10 @@
 import type { Client } from "@temporalio/client";
 import type { RequestIdVariables } from "hono/request-id";
-import type { Config } from "../config.ts";
-import type { Logger } from "../log.ts";
-import type { Metrics } from "../metrics.ts";
+import type { Config } from "../config/index.ts";
+import type { Logger } from "../process/log.ts";
+import type { Metrics } from "../process/metrics.ts";
 import type { ObjectStore } from "../storage/objectStore.ts";
-import type { RateLimits } from "./rateLimits.ts";
+import type { RateLimits } from "./http/rateLimits.ts";
 
 /** All that the routes need. */
 export interface ApiDeps {

@@ -1,15 +1,15 @@
 import { setTimeout as delay } from "node:timers/promises";
-import { watchClock } from "../clockSkew.ts";
-import { loadConfig } from "../config.ts";
-import { readEnvFile } from "../envFile.ts";
-import { createLogger } from "../log.ts";
-import { startMetrics } from "../metrics.ts";
-import { ensureNamespace } from "../namespace.ts";
-import { fail, refuseHalfAStack, stopOnSignal, warnOfIgnored } from "../processes.ts";
+import { readEnvFile } from "../config/envFile.ts";
+import { loadConfig } from "../config/index.ts";
+import { fail, refuseHalfAStack, stopOnSignal, warnOfIgnored } from "../process/lifecycle.ts";
+import { createLogger } from "../process/log.ts";
+import { startMetrics } from "../process/metrics.ts";
 import { createObjectStore } from "../storage/index.ts";
-import { connectClient } from "../temporal.ts";
+import { watchClock } from "../temporal/clockSkew.ts";
+import { connectClient } from "../temporal/connection.ts";
+import { ensureNamespace } from "../temporal/namespace.ts";
 import { createApp } from "./app.ts";
-import { createRateLimits } from "./rateLimits.ts";
+import { createRateLimits } from "./http/rateLimits.ts";
 import { listen } from "./server.ts";
 
 const CLOSE_GRACE_MS = 10_000;

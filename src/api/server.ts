@@ -5,8 +5,8 @@ import { createServer as createHttpsServer } from "node:https";
 import type { AddressInfo } from "node:net";
 import { getRequestListener, RequestError } from "@hono/node-server";
 import type { Hono } from "hono";
-import { type ApiConfig, ConfigError } from "../config.ts";
-import type { Logger } from "../log.ts";
+import { type ApiConfig, ConfigError } from "../config/index.ts";
+import type { Logger } from "../process/log.ts";
 import type { ApiEnv } from "./context.ts";
 
 export interface RunningServer {

@@ -1,7 +1,7 @@
 import { randomUUID } from "node:crypto";
 import type { Readable } from "node:stream";
-import type { Client, Job, JobEvent, JobFilter, Versions } from "../client/index.ts";
 import type { JobType } from "../jobs/job.ts";
+import type { Client, Job, JobEvent, JobFilter, Versions } from "../sdk/index.ts";
 import { saveResults } from "./download.ts";
 import { exitCodes, UsageError } from "./exitCodes.ts";
 import { readSubmission, splitPair } from "./fields.ts";

@@ -3,7 +3,7 @@ import { mkdir, rename, rm, stat } from "node:fs/promises";
 import { basename, dirname, extname, join } from "node:path";
 import { Readable } from "node:stream";
 import { pipeline } from "node:stream/promises";
-import type { Job } from "../client/index.ts";
+import type { Job } from "../sdk/index.ts";
 import { NotSavedError } from "./exitCodes.ts";
 import { reasonOf } from "./reason.ts";
 

@@ -1,11 +1,11 @@
 import { z } from "zod";
-import type { Submissions } from "../client/index.ts";
-import { analyzeSchema } from "../jobs/analyze.ts";
-import { csmSchema } from "../jobs/csm.ts";
 import type { JobType } from "../jobs/job.ts";
-import { lipsyncSchema } from "../jobs/lipsync.ts";
-import { portraitSchema } from "../jobs/portrait.ts";
-import { whisperSchema } from "../jobs/whisper.ts";
+import { analyzeSchema } from "../jobs/kinds/analyze.ts";
+import { csmSchema } from "../jobs/kinds/csm.ts";
+import { lipsyncSchema } from "../jobs/kinds/lipsync.ts";
+import { portraitSchema } from "../jobs/kinds/portrait.ts";
+import { whisperSchema } from "../jobs/kinds/whisper.ts";
+import type { Submissions } from "../sdk/index.ts";
 import { UsageError } from "./exitCodes.ts";
 import type { Input } from "./input.ts";
 import { suggestionFor } from "./suggestion.ts";

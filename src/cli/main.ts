@@ -1,8 +1,8 @@
 #!/usr/bin/env node
-import { createClient } from "../client/index.ts";
-import { loadClientConfig } from "../config.ts";
-import { readEnvFile } from "../envFile.ts";
-import { watchStopSignals } from "../stopSignals.ts";
+import { readEnvFile } from "../config/envFile.ts";
+import { loadClientConfig } from "../config/index.ts";
+import { watchStopSignals } from "../process/stopSignals.ts";
+import { createClient } from "../sdk/index.ts";
 import { exitCodes } from "./exitCodes.ts";
 import { runProgram } from "./run.ts";
 

@@ -1,8 +1,8 @@
 import { Argument, Command, Option } from "commander";
 import { z } from "zod";
-import type { Client } from "../client/index.ts";
 import { jobTypes } from "../jobs/job.ts";
-import { readPackage } from "../packageVersion.ts";
+import { readPackage } from "../process/packageVersion.ts";
+import type { Client } from "../sdk/index.ts";
 import { createCommands, type Terminal } from "./commands.ts";
 import { EXIT_CODES_HELP, UsageError } from "./exitCodes.ts";
 import { fieldsOf } from "./fields.ts";

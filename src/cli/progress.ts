@@ -1,5 +1,5 @@
 import { Presets, SingleBar } from "cli-progress";
-import type { Status } from "../client/index.ts";
+import type { Status } from "../sdk/index.ts";
 import { harmless } from "./readable.ts";
 
 export interface Progress {

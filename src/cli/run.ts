@@ -1,8 +1,8 @@
 import { inspect } from "node:util";
 import { CommanderError } from "commander";
 import { z } from "zod";
-import { ApiError, type Client } from "../client/index.ts";
-import { ConfigError } from "../config.ts";
+import { ConfigError } from "../config/index.ts";
+import { ApiError, type Client } from "../sdk/index.ts";
 import type { Terminal } from "./commands.ts";
 import { exitCodes, NotSavedError, UsageError } from "./exitCodes.ts";
 import { createProgram } from "./program.ts";

@@ -1,5 +1,5 @@
 import { z } from "zod";
-import { isPath, oneLine } from "../text.ts";
+import { isPath, oneLine } from "../lib/text.ts";
 
 /**
  * What ComfyUI tells of prompts. History and queue hold those of every client, and of custom nodes, in shapes of their

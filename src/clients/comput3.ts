@@ -1,6 +1,6 @@
 import { z } from "zod";
-import { watchLoop } from "../loopTime.ts";
-import { isName } from "../text.ts";
+import { isName } from "../lib/text.ts";
+import { watchLoop } from "../process/loopTime.ts";
 import { jsonOf, readText } from "./answers.ts";
 import { checkNode, problemOf } from "./nodeCheck.ts";
 

@@ -1,7 +1,7 @@
 import { setTimeout as delay } from "node:timers/promises";
 import { z } from "zod";
-import { isPath, oneLine } from "../text.ts";
-import { orAborted, withinTime } from "../timeLimit.ts";
+import { isPath, oneLine } from "../lib/text.ts";
+import { orAborted, withinTime } from "../lib/timeLimit.ts";
 import { GuardedGradioClient, type StreamListener } from "./gradioClient.ts";
 import { keyRefused, ModelAborted, ModelFailure, type OnProgress, reasonOf } from "./modelCall.ts";
 

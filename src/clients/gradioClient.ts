@@ -1,8 +1,8 @@
 import { Client } from "@gradio/client";
 import { events } from "fetch-event-stream";
 import { z } from "zod";
-import { oneLine } from "../text.ts";
-import { timeLimit } from "../timeLimit.ts";
+import { oneLine } from "../lib/text.ts";
+import { timeLimit } from "../lib/timeLimit.ts";
 import { jsonOf, limitEach } from "./answers.ts";
 import { reasonOf } from "./modelCall.ts";
 import { nodeFetch } from "./nodeFetch.ts";

@@ -1,5 +1,5 @@
 import type { FunctionCall, ModalClient } from "modal";
-import { withinTime } from "../timeLimit.ts";
+import { withinTime } from "../lib/timeLimit.ts";
 import { ModelFailure, reasonOf } from "./modelCall.ts";
 
 /** What the function is called with, and what it answers: docs/modal.md. */

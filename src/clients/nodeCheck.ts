@@ -1,4 +1,4 @@
-import { watchLoop } from "../loopTime.ts";
+import { watchLoop } from "../process/loopTime.ts";
 
 /** Whether a node answers, and if it does not, what speaks for and against its being to blame. */
 export type NodeCheck =

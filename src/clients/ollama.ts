@@ -1,7 +1,7 @@
 import { createInterface } from "node:readline";
 import { Readable } from "node:stream";
 import { z } from "zod";
-import { oneLine } from "../text.ts";
+import { oneLine } from "../lib/text.ts";
 import { jsonOf, limitEach, readText } from "./answers.ts";
 import { keyRefused, ModelAborted, ModelFailure, reasonOf } from "./modelCall.ts";
 import { nodeFetch } from "./nodeFetch.ts";

@@ -1,7 +1,7 @@
 import { z } from "zod";
-import { apiKeySchema, apiKeysSchema } from "../apiKeys.ts";
-import { payloadKeysSchema } from "../payloadKeys.ts";
 import { MIN_SECRET_CHARS } from "../storage/fileLinks.ts";
+import { apiKeySchema, apiKeysSchema } from "./apiKeys.ts";
+import { payloadKeysSchema } from "./payloadKeys.ts";
 import type { OwnNode, PoolConfig } from "./types.ts";
 
 const flag = z.stringbool();

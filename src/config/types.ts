@@ -1,6 +1,6 @@
-import type { ApiKey } from "../apiKeys.ts";
 import type { LipsyncContract, ModalOptions } from "../clients/modal.ts";
-import type { PayloadKey } from "../payloadKeys.ts";
+import type { ApiKey } from "./apiKeys.ts";
+import type { PayloadKey } from "./payloadKeys.ts";
 
 /**
  * The environment, read once into one validated object. This is the only place that reads it; everything

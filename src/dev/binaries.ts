@@ -4,7 +4,7 @@ import { access, constants, mkdir, mkdtemp, rename, rm } from "node:fs/promises"
 import { homedir } from "node:os";
 import { basename, delimiter, join } from "node:path";
 import { promisify } from "node:util";
-import { messageOf } from "../text.ts";
+import { messageOf } from "../lib/text.ts";
 
 /** Prints one line of what is being done. */
 export type Say = (line: string) => void;

@@ -1,6 +1,6 @@
-import type { Config } from "../config.ts";
-import { createLogger, createTerminalLogger, type Logger } from "../log.ts";
-import { warnOfIgnored } from "../processes.ts";
+import type { Config } from "../config/index.ts";
+import { warnOfIgnored } from "../process/lifecycle.ts";
+import { createLogger, createTerminalLogger, type Logger } from "../process/log.ts";
 import { createObjectStore } from "../storage/index.ts";
 import { installRuntime } from "../workers/runtime.ts";
 import { bundleWorkflows } from "../workers/workers.ts";

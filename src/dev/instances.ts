@@ -1,12 +1,12 @@
 import { setTimeout as delay } from "node:timers/promises";
 import { type Client, WorkflowNotFoundError } from "@temporalio/client";
 import { z } from "zod";
+import { ids } from "../contracts/names.ts";
+import { drain, poolStatus, resizePool } from "../contracts/signals.ts";
 import type { GpuView } from "../gpus/types.ts";
+import { messageOf } from "../lib/text.ts";
 import type { ObjectStore } from "../storage/objectStore.ts";
 import { readPoolOverrides } from "../storage/poolOverrides.ts";
-import { messageOf } from "../text.ts";
-import { drain, poolStatus, resizePool } from "../workflows/messages.ts";
-import { ids } from "../workflows/names.ts";
 import type { Say } from "./binaries.ts";
 
 /** An instance that is paid for, or may be. */

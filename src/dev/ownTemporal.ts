@@ -1,5 +1,5 @@
 import { resolve } from "node:path";
-import type { Config } from "../config.ts";
+import type { Config } from "../config/index.ts";
 import { findProgram, type Say } from "./binaries.ts";
 import { temporalCli } from "./programs.ts";
 import { startTemporalServer, type TemporalServer, uiCodecEndpoint } from "./temporalServer.ts";

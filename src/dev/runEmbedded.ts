@@ -1,7 +1,7 @@
 import { inspect } from "node:util";
-import type { Config } from "../config.ts";
-import { watchStopSignals } from "../stopSignals.ts";
-import { messageOf } from "../text.ts";
+import type { Config } from "../config/index.ts";
+import { messageOf } from "../lib/text.ts";
+import { watchStopSignals } from "../process/stopSignals.ts";
 import type { Say } from "./binaries.ts";
 import { type Embedded, startEmbedded } from "./embedded.ts";
 import { type Leftover, type OpenInstance, openInstances } from "./instances.ts";

@@ -1,6 +1,6 @@
-import { loadConfig } from "../config.ts";
-import { readEnvFile } from "../envFile.ts";
-import { fail } from "../processes.ts";
+import { readEnvFile } from "../config/envFile.ts";
+import { loadConfig } from "../config/index.ts";
+import { fail } from "../process/lifecycle.ts";
 import { providerNotice } from "../workers/providerNotice.ts";
 import type { Embedded } from "./embedded.ts";
 import { runEmbedded } from "./runEmbedded.ts";

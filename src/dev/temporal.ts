@@ -1,6 +1,6 @@
-import { loadConfig } from "../config.ts";
-import { readEnvFile } from "../envFile.ts";
-import { fail, stopOnSignal } from "../processes.ts";
+import { readEnvFile } from "../config/envFile.ts";
+import { loadConfig } from "../config/index.ts";
+import { fail, stopOnSignal } from "../process/lifecycle.ts";
 import type { Say } from "./binaries.ts";
 import { startOwnTemporal } from "./ownTemporal.ts";
 import type { TemporalServer } from "./temporalServer.ts";

@@ -7,8 +7,8 @@ import { join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
 import { Connection } from "@temporalio/client";
 import { z } from "zod";
-import { type Config, ownOrigin } from "../config.ts";
-import { messageOf } from "../text.ts";
+import { type Config, ownOrigin } from "../config/index.ts";
+import { messageOf } from "../lib/text.ts";
 import type { Say } from "./binaries.ts";
 import { type Supervision, untilSilent } from "./temporalHealth.ts";
 

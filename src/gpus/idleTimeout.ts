@@ -1,4 +1,4 @@
-import { arrivalRate } from "./learnt.ts";
+import { arrivalRate } from "./estimates.ts";
 import type { PoolGpu, PoolState } from "./pool.ts";
 
 /** An idle instance is worth its money for as long as it takes so many jobs to come. */

@@ -1,5 +1,5 @@
 import type { Priority } from "../jobs/submission.ts";
-import { knownKinds, serviceRatios } from "./learnt.ts";
+import { knownKinds, serviceRatios } from "./estimates.ts";
 import type { PoolState, QueuedJob } from "./pool.ts";
 import { leadsOf } from "./shares.ts";
 

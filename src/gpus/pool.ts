@@ -1,4 +1,4 @@
-import { type Learnt, learnArrival, learnLaunch, learnService, nothingLearnt, serviceRatios } from "./learnt.ts";
+import { type Learnt, learnArrival, learnLaunch, learnService, nothingLearnt, serviceRatios } from "./estimates.ts";
 import { displacedBy, MAX_WAITING } from "./places.ts";
 import type { KnownTrouble } from "./provider.ts";
 import { charge, type Shares } from "./shares.ts";

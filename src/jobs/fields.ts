@@ -1,5 +1,5 @@
 import { z } from "zod";
-import { urlOf } from "../url.ts";
+import { urlOf } from "../lib/url.ts";
 
 /** A number of JSON that no JavaScript number is equal to: its digits would not come back as they were sent. */
 export class InexactNumber {

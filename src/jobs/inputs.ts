@@ -1,5 +1,5 @@
 import type { JobSpec } from "./job.ts";
-import type { Source } from "./lipsync.ts";
+import type { Source } from "./kinds/lipsync.ts";
 import type { SpeechInput } from "./speech.ts";
 
 /** What an input is prepared as. */

@@ -1,10 +1,10 @@
-import type { AnalyzeInput } from "./analyze.ts";
-import type { LipsyncInput } from "./lipsync.ts";
-import type { PortraitInput } from "./portrait.ts";
+import type { AnalyzeInput } from "./kinds/analyze.ts";
+import type { LipsyncInput } from "./kinds/lipsync.ts";
+import type { PortraitInput } from "./kinds/portrait.ts";
+import type { WhisperInput } from "./kinds/whisper.ts";
 import type { SpeechInput } from "./speech.ts";
 import type { FinalState, JobStage, JobState } from "./states.ts";
 import type { Priority } from "./submission.ts";
-import type { WhisperInput } from "./whisper.ts";
 
 /** What the jobs of each type are asked to do. A new kind of job is a new line here. */
 export interface JobInputs {

@@ -1,8 +1,8 @@
-import type { AnalyzeInput } from "./analyze.ts";
 import type { JobSpec } from "./job.ts";
-import type { PortraitInput } from "./portrait.ts";
+import type { AnalyzeInput } from "./kinds/analyze.ts";
+import type { PortraitInput } from "./kinds/portrait.ts";
+import type { WhisperInput } from "./kinds/whisper.ts";
 import type { SpeechInput } from "./speech.ts";
-import type { WhisperInput } from "./whisper.ts";
 
 /** One run of a model on a leased GPU. */
 export type ModelStep =

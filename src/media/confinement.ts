@@ -1,4 +1,4 @@
-import type { ProcessLimits } from "../processLimits.ts";
+import type { ProcessLimits } from "../process/processLimits.ts";
 
 /** Containers that carry their own sound. Playlists and the like lead to other files and are none. */
 const containers =

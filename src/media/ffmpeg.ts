@@ -1,5 +1,5 @@
 import { z } from "zod";
-import { prlimitPath } from "../processLimits.ts";
+import { prlimitPath } from "../process/processLimits.ts";
 import { CONFINED, MAX_PIXELS, MEDIA_LIMITS, PROBE_LIMITS } from "./confinement.ts";
 import { type Heard, Listener, RATE } from "./listener.ts";
 import { locatePrograms, type MediaPaths } from "./locate.ts";

@@ -1,6 +1,6 @@
 import { createRequire } from "node:module";
 import { fileURLToPath, pathToFileURL } from "node:url";
-import type { ProcessLimits } from "../processLimits.ts";
+import type { ProcessLimits } from "../process/processLimits.ts";
 import { Gate } from "./gate.ts";
 import { ImageError, NoImage } from "./imageError.ts";
 import type { ImageHeader, ImageOptions, PreparedImage } from "./images.ts";

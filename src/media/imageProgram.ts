@@ -3,7 +3,7 @@
 import { once } from "node:events";
 import { createInterface } from "node:readline";
 import sharp from "sharp";
-import { messageOf } from "../text.ts";
+import { messageOf } from "../lib/text.ts";
 import { ImageError, NoImage } from "./imageError.ts";
 import type { ImageTask, ImageWord } from "./imageProcess.ts";
 import { type ImageHeader, prepareImage, readHeader } from "./images.ts";

@@ -1,7 +1,7 @@
 import { rm, writeFile } from "node:fs/promises";
 import { fileTypeFromFile } from "file-type";
 import sharp, { type Metadata, type OutputInfo } from "sharp";
-import { messageOf } from "../text.ts";
+import { messageOf } from "../lib/text.ts";
 import { isNearlyWhole } from "./damage.ts";
 import { decodeHeic } from "./heicDecoder.mjs";
 import { ImageError, NoImage } from "./imageError.ts";

@@ -2,7 +2,7 @@ import { type ChildProcess, spawn } from "node:child_process";
 import { readFileSync, writeFileSync } from "node:fs";
 import { setPriority } from "node:os";
 import type { Readable } from "node:stream";
-import { limited, type ProcessLimits } from "../processLimits.ts";
+import { limited, type ProcessLimits } from "../process/processLimits.ts";
 import { FileRefused, judge, ToolTrouble } from "./verdict.ts";
 
 export interface RunOptions {

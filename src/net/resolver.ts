@@ -1,6 +1,6 @@
 import type { LookupAddress } from "node:dns";
 import { NODATA, NOTFOUND, Resolver } from "node:dns/promises";
-import { TooLate, withinTime } from "../timeLimit.ts";
+import { TooLate, withinTime } from "../lib/timeLimit.ts";
 
 /**
  * Looks names up that came from outside, at the system's name servers, with a resolver that needs no thread: the system's own

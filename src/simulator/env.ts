@@ -1,7 +1,7 @@
 import type { HttpBindings } from "@hono/node-server";
-import type { Faults } from "./faults.ts";
-import type { Journal } from "./journal.ts";
-import type { World } from "./world.ts";
+import type { Faults } from "./control/faults.ts";
+import type { Journal } from "./control/journal.ts";
+import type { World } from "./control/world.ts";
 
 /** What every part of the simulator works on. */
 export interface Simulation {

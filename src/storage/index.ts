@@ -1,4 +1,4 @@
-import type { StorageConfig } from "../config.ts";
+import type { StorageConfig } from "../config/index.ts";
 import { createFilesystemStore } from "./filesystem.ts";
 import type { ObjectStore } from "./objectStore.ts";
 import { createS3Store } from "./s3.ts";

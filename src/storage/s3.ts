@@ -13,7 +13,7 @@ import {
 } from "@aws-sdk/client-s3";
 import { Upload } from "@aws-sdk/lib-storage";
 import { getSignedUrl } from "@aws-sdk/s3-request-presigner";
-import type { S3Config } from "../config.ts";
+import type { S3Config } from "../config/index.ts";
 import { contentTypeOf } from "./contentTypes.ts";
 import { disposition } from "./disposition.ts";
 import { ObjectNotFound, type ObjectStore } from "./objectStore.ts";

@@ -1,7 +1,7 @@
 import { constants, type FileHandle, mkdir, open, rm } from "node:fs/promises";
 import { hostname } from "node:os";
 import { join } from "node:path";
-import { withinTime } from "../timeLimit.ts";
+import { withinTime } from "../lib/timeLimit.ts";
 
 const PROBE_BYTES = 256 * 1024;
 /** Linux's O_TMPFILE, which Node has no name for. */

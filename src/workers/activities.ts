@@ -1,14 +1,14 @@
 import type { Client } from "@temporalio/client";
+import { createProvider, type Provider } from "../activities/gpus/provider.ts";
 import { createActivities } from "../activities/index.ts";
+import { sweepTempFolders } from "../activities/inputs/tempFolder.ts";
 import { checkPortraitGraph } from "../activities/models/sonicGraph.ts";
-import { createProvider, type Provider } from "../activities/provider.ts";
-import { sweepTempFolders } from "../activities/tempFolder.ts";
 import { createComput3 } from "../clients/comput3.ts";
 import { createModalFunction } from "../clients/modal.ts";
-import { createSafeFetch } from "../clients/safeFetch.ts";
-import { type Config, ownOrigin } from "../config.ts";
+import { type Config, ownOrigin } from "../config/index.ts";
 import { createMediaTools } from "../media/ffmpeg.ts";
-import type { Metrics } from "../metrics.ts";
+import { createSafeFetch } from "../net/safeFetch.ts";
+import type { Metrics } from "../process/metrics.ts";
 import { createObjectStore } from "../storage/index.ts";
 import { createPoolReports } from "./poolReports.ts";
 

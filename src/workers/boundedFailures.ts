@@ -1,7 +1,7 @@
 import { CompleteAsyncError } from "@temporalio/activity";
 import { ApplicationFailure, CancelledFailure } from "@temporalio/common";
 import type { ActivityInboundCallsInterceptor } from "@temporalio/worker";
-import { oneLine } from "../text.ts";
+import { oneLine } from "../lib/text.ts";
 
 /** Of a failure's message and of its stack, in letters; and of causes, each of which has both. */
 const LONGEST_MESSAGE = 1000;

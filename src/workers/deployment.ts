@@ -1,9 +1,9 @@
 import { createHash } from "node:crypto";
 import { readFileSync } from "node:fs";
 import type { WorkerOptions } from "@temporalio/worker";
-import type { TemporalConfig } from "../config.ts";
-import { readPackage } from "../packageVersion.ts";
-import { DEPLOYMENT } from "../temporal.ts";
+import type { TemporalConfig } from "../config/index.ts";
+import { readPackage } from "../process/packageVersion.ts";
+import { DEPLOYMENT } from "../temporal/connection.ts";
 import type { WorkflowBundle } from "./workers.ts";
 
 /**

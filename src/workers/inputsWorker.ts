@@ -1,8 +1,8 @@
 import { setTimeout as delay } from "node:timers/promises";
 import { Runtime, type Worker } from "@temporalio/worker";
-import type { Metrics } from "../metrics.ts";
+import { messageOf } from "../lib/text.ts";
+import type { Metrics } from "../process/metrics.ts";
 import { probeWriting } from "../storage/writeProbe.ts";
-import { messageOf } from "../text.ts";
 
 interface Options {
   outputDir: string;

@@ -1,11 +1,11 @@
 import { existsSync } from "node:fs";
 import { fileURLToPath } from "node:url";
-import { watchClock } from "../clockSkew.ts";
-import { type Config, loadConfig } from "../config.ts";
-import { readEnvFile } from "../envFile.ts";
-import { createLogger } from "../log.ts";
-import { startMetrics } from "../metrics.ts";
-import { fail, refuseHalfAStack, stopOnSignal, warnOfIgnored } from "../processes.ts";
+import { readEnvFile } from "../config/envFile.ts";
+import { type Config, loadConfig } from "../config/index.ts";
+import { fail, refuseHalfAStack, stopOnSignal, warnOfIgnored } from "../process/lifecycle.ts";
+import { createLogger } from "../process/log.ts";
+import { startMetrics } from "../process/metrics.ts";
+import { watchClock } from "../temporal/clockSkew.ts";
 import { logProvider } from "./providerNotice.ts";
 import { installRuntime } from "./runtime.ts";
 import { startWorker } from "./worker.ts";

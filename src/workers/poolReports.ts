@@ -1,9 +1,9 @@
 import type { InjectedSinks } from "@temporalio/worker";
 import type { PoolReport } from "../gpus/types.ts";
+import { timeLimit } from "../lib/timeLimit.ts";
 import { writeJson } from "../storage/jsonDocuments.ts";
 import { keys } from "../storage/keys.ts";
 import type { ObjectStore } from "../storage/objectStore.ts";
-import { timeLimit } from "../timeLimit.ts";
 import type { PoolSinks } from "../workflows/gpuPool.ts";
 
 const WRITE_WITHIN_MS = 10_000;

@@ -1,6 +1,6 @@
 import { isLasting, providerSentences } from "../gpus/provider.ts";
 import type { ProviderTrouble } from "../gpus/types.ts";
-import type { Logger } from "../log.ts";
+import type { Logger } from "../process/log.ts";
 
 /** What somebody at a terminal should know who starts the service: a sentence, and what becomes of jobs. */
 export function providerNotice(trouble: ProviderTrouble): string {

@@ -1,6 +1,6 @@
 import { format } from "node:util";
 import { DefaultLogger, type LogLevel, Runtime } from "@temporalio/worker";
-import type { Logger } from "../log.ts";
+import type { Logger } from "../process/log.ts";
 import { taskFailureOf } from "./taskFailures.ts";
 
 const levels: Record<LogLevel, "trace" | "debug" | "info" | "warn" | "error"> = {

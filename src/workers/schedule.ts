@@ -1,5 +1,5 @@
 import { type Client, ScheduleAlreadyRunning, ScheduleOverlapPolicy } from "@temporalio/client";
-import { taskQueues } from "../temporal.ts";
+import { taskQueues } from "../temporal/connection.ts";
 import type * as workflows from "../workflows/index.ts";
 
 /** The Schedules, made once; one that is there keeps what an operator has changed. */

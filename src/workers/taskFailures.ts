@@ -1,5 +1,5 @@
 import type { InjectedSinks, LogMetadata } from "@temporalio/worker";
-import { oneLine } from "../text.ts";
+import { oneLine } from "../lib/text.ts";
 import type { RunSinks } from "../workflows/interceptors.ts";
 
 /**

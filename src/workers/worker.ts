@@ -1,10 +1,10 @@
 import type { Client } from "@temporalio/client";
-import { startReconciler } from "../activities/starts.ts";
-import type { Config } from "../config.ts";
+import { startReconciler } from "../activities/messaging/starts.ts";
+import type { Config } from "../config/index.ts";
 import type { ProviderTrouble } from "../gpus/types.ts";
-import { createMetrics, type Metrics } from "../metrics.ts";
-import { ensureNamespace } from "../namespace.ts";
-import { connectClient } from "../temporal.ts";
+import { createMetrics, type Metrics } from "../process/metrics.ts";
+import { connectClient } from "../temporal/connection.ts";
+import { ensureNamespace } from "../temporal/namespace.ts";
 import { type BuiltActivities, buildActivities } from "./activities.ts";
 import { ensureSchedules } from "./schedule.ts";
 import { onTaskFailure } from "./taskFailures.ts";

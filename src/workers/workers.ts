@@ -10,9 +10,9 @@ import {
   type WorkflowBundleWithSourceMap,
 } from "@temporalio/worker";
 import type { createActivities } from "../activities/index.ts";
-import type { Config } from "../config.ts";
-import type { Metrics } from "../metrics.ts";
-import { connectionOptions, dataConverter, failureConverterPath, taskQueues } from "../temporal.ts";
+import type { Config } from "../config/index.ts";
+import type { Metrics } from "../process/metrics.ts";
+import { connectionOptions, dataConverter, failureConverterPath, taskQueues } from "../temporal/connection.ts";
 import type { PoolSinks } from "../workflows/gpuPool.ts";
 import { boundedFailures } from "./boundedFailures.ts";
 import { deploymentOptions } from "./deployment.ts";

@@ -1,7 +1,7 @@
 import { ApplicationFailure, condition, proxyActivities, setCurrentDetails, setHandler } from "@temporalio/workflow";
 import type { Activities } from "../activities/index.ts";
+import { deliverAgain } from "../contracts/signals.ts";
 import type { WebhookAttempt, WebhookRequest } from "../jobs/webhook.ts";
-import { deliverAgain } from "./messages.ts";
 
 export interface WebhookInput extends WebhookRequest {
   /** The delays between attempts; one more attempt than delays. */

@@ -1,6 +1,6 @@
 import { ActivityCancellationType, proxyActivities } from "@temporalio/workflow";
 import type { Activities } from "../activities/index.ts";
-import { taskQueues } from "./names.ts";
+import { taskQueues } from "../contracts/names.ts";
 
 /** A stop must be seen to have happened: it is never given up while it runs. */
 export const { stopGpu } = proxyActivities<Activities>({

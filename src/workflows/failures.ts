@@ -1,5 +1,5 @@
 import { ActivityFailure, ApplicationFailure, CancelledFailure, TimeoutFailure } from "@temporalio/workflow";
-import type { LaunchEnd, RunCancelled } from "../activities/types.ts";
+import type { LaunchEnd, RunCancelled } from "../contracts/activityTypes.ts";
 import { isTold } from "../jobs/failureTypes.ts";
 
 /**

@@ -9,19 +9,19 @@ import {
   sleep,
 } from "@temporalio/workflow";
 import type { Activities } from "../activities/index.ts";
-import type { PreparedInput, StoredText } from "../activities/types.ts";
+import type { PreparedInput, StoredText } from "../contracts/activityTypes.ts";
+import { taskQueues } from "../contracts/names.ts";
+import { leaseGranted, leaseLost } from "../contracts/signals.ts";
 import { expectedSeconds, kindOf } from "../gpus/demand.ts";
 import type { Lease, LeaseLoss, LeaseOutcome, LeaseRequest } from "../gpus/types.ts";
 import { failureTypes } from "../jobs/failureTypes.ts";
 import type { JobEnding, JobResult, JobSpec, StoredFile } from "../jobs/job.ts";
 import { type ModelStep, stepsOf } from "../jobs/steps.ts";
-import { timerMs } from "./alarm.ts";
 import { failureType, leftNodeIdle } from "./failures.ts";
 import type { JobRecord } from "./jobRecord.ts";
-import { leaseGranted, leaseLost } from "./messages.ts";
-import { taskQueues } from "./names.ts";
 import type { JobSettings } from "./renderJob.ts";
-import { until } from "./until.ts";
+import { timerMs } from "./wakeTimer.ts";
+import { until } from "./withDeadline.ts";
 
 /** A job's side of its GPU: asks for one, uses it, gives it back, and asks for another when it is lost. */
 export interface GpuClaim {

@@ -13,16 +13,16 @@ import {
   workflowInfo,
 } from "@temporalio/workflow";
 import type { Activities } from "../activities/index.ts";
-import type { EndedInstance } from "../activities/types.ts";
+import type { EndedInstance } from "../contracts/activityTypes.ts";
+import { taskQueues } from "../contracts/names.ts";
+import { assign, drain, keep, releaseLease, renewLease } from "../contracts/signals.ts";
 import type { Assignment, GpuUsage, LeaseRelease } from "../gpus/types.ts";
 import { openUsage } from "../gpus/usage.ts";
-import { createAlarm } from "./alarm.ts";
 import { stopGpu, writeLedger } from "./endInstance.ts";
 import { failureSentence, launchedNothing } from "./failures.ts";
 import { type CarriedRecord, createInstanceRecord } from "./instanceRecord.ts";
-import { assign, drain, keep, releaseLease, renewLease } from "./messages.ts";
-import { taskQueues } from "./names.ts";
 import { movesToCurrentVersion } from "./versioning.ts";
+import { createAlarm } from "./wakeTimer.ts";
 
 export interface GpuSettings {
   /** Between a launch and the first health check. */

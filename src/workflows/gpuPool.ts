@@ -11,8 +11,17 @@ import {
   workflowInfo,
 } from "@temporalio/workflow";
 import type { Activities } from "../activities/index.ts";
-import type { PoolMessage } from "../activities/signals.ts";
-import { reportOf, statusOf } from "../gpus/outlook.ts";
+import type { PoolMessage } from "../activities/messaging/signals.ts";
+import { ids } from "../contracts/names.ts";
+import {
+  census,
+  gpuChanged,
+  poolStatus,
+  providerReport,
+  requestLease,
+  resizePool,
+  withdrawLease,
+} from "../contracts/signals.ts";
 import { launchableNodes, type Plan, type PolicySettings, plan } from "../gpus/policy.ts";
 import {
   addRequest,
@@ -29,11 +38,10 @@ import {
   withdrawRequest,
 } from "../gpus/pool.ts";
 import { noticeProvider } from "../gpus/provider.ts";
+import { reportOf, statusOf } from "../gpus/queueForecast.ts";
 import type { PoolLimits, PoolReport } from "../gpus/types.ts";
-import { createAlarm } from "./alarm.ts";
-import { census, gpuChanged, poolStatus, providerReport, requestLease, resizePool, withdrawLease } from "./messages.ts";
-import { ids } from "./names.ts";
 import { movesToCurrentVersion } from "./versioning.ts";
+import { createAlarm } from "./wakeTimer.ts";
 
 export interface PoolSettings extends PolicySettings {
   limits: PoolLimits;

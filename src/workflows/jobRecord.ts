@@ -1,8 +1,8 @@
 import { log, setCurrentDetails, upsertMemo, upsertSearchAttributes } from "@temporalio/workflow";
+import { searchAttributes } from "../contracts/names.ts";
 import type { Lease, LeaseRequest } from "../gpus/types.ts";
 import { costOf } from "../gpus/usage.ts";
 import { initialView, type JobEnding, type JobSpec, type JobView, withEvent } from "../jobs/job.ts";
-import { searchAttributes } from "./names.ts";
 
 /** A job's wish for a GPU as the census reads it from the memo (key `waiting`). */
 export interface Waiting {

@@ -1,11 +1,11 @@
 import { CancellationScope, log, proxyActivities } from "@temporalio/workflow";
 import type { Activities } from "../activities/index.ts";
-import type { PreparedInput } from "../activities/types.ts";
+import type { PreparedInput } from "../contracts/activityTypes.ts";
 import type { JobEnding, JobResult, JobSpec } from "../jobs/job.ts";
-import { timerMs } from "./alarm.ts";
 import { failureSentence } from "./failures.ts";
 import type { JobRecord } from "./jobRecord.ts";
-import { until } from "./until.ts";
+import { timerMs } from "./wakeTimer.ts";
+import { until } from "./withDeadline.ts";
 
 interface LipsyncOptions {
   job: JobSpec;

@@ -11,10 +11,10 @@ import {
   workflowInfo,
 } from "@temporalio/workflow";
 import type { Activities } from "../activities/index.ts";
+import { censusWanted, providerSeen } from "../contracts/signals.ts";
 import type { ProviderSeen, ProviderTrouble } from "../gpus/types.ts";
-import { createAlarm } from "./alarm.ts";
-import { censusWanted, providerSeen } from "./messages.ts";
 import { movesToCurrentVersion } from "./versioning.ts";
+import { createAlarm } from "./wakeTimer.ts";
 
 export interface ReconcilerInput {
   intervalMs: number;

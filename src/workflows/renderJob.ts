@@ -13,20 +13,20 @@ import {
   workflowInfo,
 } from "@temporalio/workflow";
 import type { Activities } from "../activities/index.ts";
-import type { PreparedInput } from "../activities/types.ts";
+import type { PreparedInput } from "../contracts/activityTypes.ts";
+import { taskQueues } from "../contracts/names.ts";
+import { endJob } from "../contracts/signals.ts";
 import { inputsOf } from "../jobs/inputs.ts";
 import type { JobEnding, JobResult, JobSpec, JobView } from "../jobs/job.ts";
 import type { EndRequest, FinalState } from "../jobs/states.ts";
 import { stepsOf } from "../jobs/steps.ts";
 import type { JobOutcome } from "../jobs/webhook.ts";
-import { timerMs } from "./alarm.ts";
 import { callersSentence, failureSentence } from "./failures.ts";
 import { createGpuClaim } from "./gpuClaim.ts";
 import { createJobRecord, type JobRecord } from "./jobRecord.ts";
 import { runLipsync } from "./lipsync.ts";
-import { endJob } from "./messages.ts";
-import { taskQueues } from "./names.ts";
-import { until } from "./until.ts";
+import { timerMs } from "./wakeTimer.ts";
+import { until } from "./withDeadline.ts";
 
 export interface JobSettings {
   /** GPUs that one job may use up. */

@@ -1,4 +1,4 @@
-import type { Paid } from "../activities/instanceSource.ts";
+import type { Paid } from "../activities/gpus/instanceProvider.ts";
 import type { GpuUsage } from "../gpus/types.ts";
 import { stopGpu, writeLedger } from "./endInstance.ts";
 

@@ -2,9 +2,9 @@ import assert from "node:assert/strict";
 import { randomUUID } from "node:crypto";
 import { connect } from "node:net";
 import { brotliCompressSync, deflateRawSync, deflateSync, gzipSync } from "node:zlib";
-import { parseJson } from "../../src/api/json.ts";
-import { csmSchema } from "../../src/jobs/csm.ts";
+import { parseJson } from "../../src/api/http/json.ts";
 import { InexactNumber } from "../../src/jobs/fields.ts";
+import { csmSchema } from "../../src/jobs/kinds/csm.ts";
 import { startTestApi, type TestApi } from "./support.ts";
 
 const MAX_BYTES = 5000;

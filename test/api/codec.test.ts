@@ -2,9 +2,9 @@ import assert from "node:assert/strict";
 import { randomBytes } from "node:crypto";
 import { Hono } from "hono";
 import type { ApiEnv } from "../../src/api/context.ts";
-import { errorResponse } from "../../src/api/errors.ts";
+import { errorResponse } from "../../src/api/http/errors.ts";
 import { codecRoutes } from "../../src/api/routes/codec.ts";
-import { createLogger } from "../../src/log.ts";
+import { createLogger } from "../../src/process/log.ts";
 import { KEY, startTestApi, type TestApi } from "./support.ts";
 
 const UI = "http://127.0.0.1:8233";

@@ -3,10 +3,10 @@ import { randomUUID } from "node:crypto";
 import { Readable } from "node:stream";
 import { gzipSync } from "node:zlib";
 import type { Client } from "@temporalio/client";
+import { ids } from "../../src/contracts/names.ts";
 import { initialView, type JobSpec, type JobView } from "../../src/jobs/job.ts";
 import { keys } from "../../src/storage/keys.ts";
-import { searchAttributes } from "../../src/temporal.ts";
-import { ids } from "../../src/workflows/names.ts";
+import { searchAttributes } from "../../src/temporal/connection.ts";
 import { connectTestClient, startTestApi, type TestApi } from "./support.ts";
 
 describe("a job, with no worker running", () => {

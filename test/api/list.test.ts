@@ -1,9 +1,9 @@
 import assert from "node:assert/strict";
 import { randomUUID } from "node:crypto";
 import type { Client } from "@temporalio/client";
-import { submitJob } from "../../src/api/submitJob.ts";
+import { submitJob } from "../../src/api/jobs/submitJob.ts";
+import { ids } from "../../src/contracts/names.ts";
 import type { JobSpec } from "../../src/jobs/job.ts";
-import { ids } from "../../src/workflows/names.ts";
 import { eventually } from "../support/eventually.ts";
 import { connectTestClient, startTestApi, type TestApi } from "./support.ts";
 

@@ -1,10 +1,10 @@
 import assert from "node:assert/strict";
 import { randomUUID } from "node:crypto";
 import type { Client, WorkflowHandle } from "@temporalio/client";
-import { writeLedger } from "../../src/deliveries.ts";
+import { ids } from "../../src/contracts/names.ts";
 import { initialView, type JobSpec, type JobView } from "../../src/jobs/job.ts";
 import { readPoolOverrides } from "../../src/storage/poolOverrides.ts";
-import { ids } from "../../src/workflows/names.ts";
+import { writeLedger } from "../../src/webhooks/deliveryLog.ts";
 import { connectLossyClient, type LossyClient } from "../support/lossyTemporal.ts";
 import { connectTestClient, startTestApi, type TestApi } from "./support.ts";
 

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { Writable } from "node:stream";
 import { pino } from "pino";
-import { ConfigError } from "../../src/config.ts";
+import { ConfigError } from "../../src/config/index.ts";
 import { KEY, startTestApi, type TestApi } from "./support.ts";
 
 const ID = "3f0c8a52-6c1e-4b5e-9a53-0b1f0a3c8d11";

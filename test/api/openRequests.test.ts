@@ -7,8 +7,8 @@ import { Hono } from "hono";
 import type { ApiEnv } from "../../src/api/context.ts";
 import { eventRoutes } from "../../src/api/routes/events.ts";
 import { listen } from "../../src/api/server.ts";
-import { loadConfig } from "../../src/config.ts";
-import { createLogger } from "../../src/log.ts";
+import { loadConfig } from "../../src/config/index.ts";
+import { createLogger } from "../../src/process/log.ts";
 import { eventually } from "../support/eventually.ts";
 import { connectTestClient, startTestApi, type TestApi } from "./support.ts";
 

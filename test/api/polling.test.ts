@@ -1,8 +1,8 @@
 import assert from "node:assert/strict";
 import { randomUUID } from "node:crypto";
 import type { Client, WorkflowHandle } from "@temporalio/client";
+import { ids } from "../../src/contracts/names.ts";
 import { initialView, type JobSpec, type JobView } from "../../src/jobs/job.ts";
-import { ids } from "../../src/workflows/names.ts";
 import { connectLossyClient, type LossyClient } from "../support/lossyTemporal.ts";
 import { connectTestClient, KEY, startTestApi, type TestApi } from "./support.ts";
 

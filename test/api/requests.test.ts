@@ -7,8 +7,8 @@ import fc from "fast-check";
 import { Hono } from "hono";
 import type { ApiEnv } from "../../src/api/context.ts";
 import { listen } from "../../src/api/server.ts";
-import { loadConfig } from "../../src/config.ts";
-import { createLogger } from "../../src/log.ts";
+import { loadConfig } from "../../src/config/index.ts";
+import { createLogger } from "../../src/process/log.ts";
 import { KEY, startTestApi, type TestApi } from "./support.ts";
 
 const ID = "3f0c8a52-6c1e-4b5e-9a53-0b1f0a3c8d11";

@@ -7,14 +7,14 @@ import { Readable } from "node:stream";
 import { text } from "node:stream/consumers";
 import type { Client } from "@temporalio/client";
 import { MockActivityEnvironment } from "@temporalio/testing";
-import { createAttemptWebhook } from "../../src/activities/webhook.ts";
-import { createSafeFetch, type SafeFetch } from "../../src/clients/safeFetch.ts";
+import { createAttemptWebhook } from "../../src/activities/webhooks/attemptWebhook.ts";
+import { ids } from "../../src/contracts/names.ts";
 import { initialView, type JobSpec, type JobType, type JobView, jobTypes } from "../../src/jobs/job.ts";
 import { type FinalState, finalStates } from "../../src/jobs/states.ts";
-import { createMetrics } from "../../src/metrics.ts";
+import { createSafeFetch, type SafeFetch } from "../../src/net/safeFetch.ts";
+import { createMetrics } from "../../src/process/metrics.ts";
 import { createObjectStore } from "../../src/storage/index.ts";
 import { keys } from "../../src/storage/keys.ts";
-import { ids } from "../../src/workflows/names.ts";
 import { createChecker, type Described, readDocument } from "./openapi/support.ts";
 import { connectTestClient, startTestApi, type TestApi } from "./support.ts";
 

@@ -8,8 +8,8 @@ import { Hono } from "hono";
 import { generate } from "selfsigned";
 import type { ApiEnv } from "../../src/api/context.ts";
 import { listen } from "../../src/api/server.ts";
-import { loadConfig } from "../../src/config.ts";
-import { createLogger } from "../../src/log.ts";
+import { loadConfig } from "../../src/config/index.ts";
+import { createLogger } from "../../src/process/log.ts";
 
 const { api } = loadConfig({ PORT: "0" });
 const log = createLogger("silent");

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { randomUUID } from "node:crypto";
 import { setTimeout as sleep } from "node:timers/promises";
-import { ids, taskQueues } from "../../src/workflows/names.ts";
+import { ids, taskQueues } from "../../src/contracts/names.ts";
 import { eventually } from "../support/eventually.ts";
 import { type PausableTemporal, startPausableTemporal } from "../support/pausableTemporal.ts";
 import { startTestApi, type TestApi } from "./support.ts";

@@ -1,6 +1,6 @@
 import { condition, defineSignal, proxyActivities, setHandler, upsertMemo } from "@temporalio/workflow";
+import { endJob } from "../../src/contracts/signals.ts";
 import { type JobView, withEvent } from "../../src/jobs/job.ts";
-import { endJob } from "../../src/workflows/messages.ts";
 
 export const advance = defineSignal<[string]>("advance");
 

@@ -2,10 +2,10 @@ import assert from "node:assert/strict";
 import { randomUUID } from "node:crypto";
 import { Readable } from "node:stream";
 import type { Client } from "@temporalio/client";
+import { ids } from "../../src/contracts/names.ts";
 import { initialView, type JobSpec, type JobView } from "../../src/jobs/job.ts";
 import { keys } from "../../src/storage/keys.ts";
-import { searchAttributes } from "../../src/temporal.ts";
-import { ids } from "../../src/workflows/names.ts";
+import { searchAttributes } from "../../src/temporal/connection.ts";
 import { eventually } from "../support/eventually.ts";
 import { connectTestClient, KEY, startTestApi, type TestApi } from "./support.ts";
 

@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { checkChaos } from "../../bench/chaosCheck.ts";
 import type { ChaosFacts, JobFact, ManagerFact, RenderFact } from "../../bench/chaosFacts.ts";
 import type { LedgerEntry } from "../../src/gpus/types.ts";
-import type { Instance } from "../../src/simulator/world.ts";
+import type { Instance } from "../../src/simulator/control/world.ts";
 
 const jobFact = (id: string, changes: Partial<JobFact> = {}): JobFact => ({
   id,

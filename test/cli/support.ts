@@ -1,6 +1,6 @@
 import { PassThrough, Readable } from "node:stream";
 import { runProgram } from "../../src/cli/run.ts";
-import type { Client } from "../../src/client/index.ts";
+import type { Client } from "../../src/sdk/index.ts";
 
 export interface Typed {
   code: number;

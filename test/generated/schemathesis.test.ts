@@ -45,7 +45,7 @@ describe("requests that schemathesis makes of the OpenAPI document", () => {
   let python: string;
   before(async function () {
     this.timeout(INSTALL_TIMEOUT_MS);
-    const requirements = new URL("requirements/schemathesis-4.32.5.txt", import.meta.url);
+    const requirements = new URL("./requirements/schemathesis-4.32.5.txt", import.meta.url);
     const found = await pythonWith(fileURLToPath(requirements));
     if (found === undefined) return this.skip();
     python = found;

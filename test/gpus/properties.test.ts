@@ -1,8 +1,8 @@
 import assert from "node:assert/strict";
 import fc from "fast-check";
-import { statusOf } from "../../src/gpus/outlook.ts";
 import { type Plan, type PolicySettings, plan } from "../../src/gpus/policy.ts";
 import { addRequest, applyChange, confirmAssignment, createPool, type PoolState } from "../../src/gpus/pool.ts";
+import { statusOf } from "../../src/gpus/queueForecast.ts";
 import type { GpuChange, GpuState, LeaseRequest } from "../../src/gpus/types.ts";
 
 const START = 1_000_000;

@@ -1,8 +1,8 @@
 import assert from "node:assert/strict";
-import { statusOf } from "../../src/gpus/outlook.ts";
 import { type PolicySettings, plan } from "../../src/gpus/policy.ts";
 import { addRequest, applyChange, createPool, type PoolState } from "../../src/gpus/pool.ts";
 import { noticeProvider } from "../../src/gpus/provider.ts";
+import { statusOf } from "../../src/gpus/queueForecast.ts";
 import type { GpuState, ProviderTrouble } from "../../src/gpus/types.ts";
 
 const NOW = 1_800_000_000_000;

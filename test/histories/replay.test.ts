@@ -52,7 +52,7 @@ describe("histories of earlier versions, replayed by this one", () => {
 
   it("fail on a change that does not fit them, and say what to do", async function () {
     this.timeout(120_000);
-    const workflowsPath = fileURLToPath(new URL("changedWorkflows.ts", import.meta.url));
+    const workflowsPath = fileURLToPath(new URL("./changedWorkflows.ts", import.meta.url));
     const changed = await replay(await bundleWorkflowCode({ workflowsPath, logger: new DefaultLogger("ERROR") }));
     const name = "renderJob-success-csm";
     const [of] = histories.filter((history) => history.name === name);

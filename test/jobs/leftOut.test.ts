@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import fc from "fast-check";
-import { submissionSchemas } from "../../src/api/submissionSchemas.ts";
-import { loadConfig } from "../../src/config.ts";
+import { submissionSchemas } from "../../src/api/jobs/submissionSchemas.ts";
+import { loadConfig } from "../../src/config/index.ts";
 
 const schemas = submissionSchemas(loadConfig({ ALLOW_LOCAL_PATHS: "/srv" }));
 type Type = keyof typeof schemas;

@@ -13,8 +13,8 @@ import { createMediaTools, type MediaTools, type Mp3Options } from "../../src/me
 import { run } from "../../src/media/program.ts";
 import { Progress } from "../../src/media/progress.ts";
 import { FileRefused, ToolTrouble } from "../../src/media/verdict.ts";
-import { prlimitPath } from "../../src/processLimits.ts";
-import { createMedia, SAMPLE_RATE, wavOf } from "../../src/simulator/media.ts";
+import { prlimitPath } from "../../src/process/processLimits.ts";
+import { createMedia, SAMPLE_RATE, wavOf } from "../../src/simulator/media/media.ts";
 import { eventually } from "../support/eventually.ts";
 import { ffmpeg, h264, makeFolder, testPicture, testSound } from "./support.ts";
 

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { lookup } from "node:dns/promises";
-import { createSafeFetch } from "../../src/clients/safeFetch.ts";
 import { createNameResolver, type NameResolver } from "../../src/net/resolver.ts";
+import { createSafeFetch } from "../../src/net/safeFetch.ts";
 import { startNameServer } from "../support/nameServer.ts";
 
 const A = (name: string, data: string) => ({ type: "A" as const, name, ttl: 60, data });

@@ -7,7 +7,7 @@ import { join } from "node:path";
 import { Readable } from "node:stream";
 import { buffer, text } from "node:stream/consumers";
 import { setImmediate } from "node:timers/promises";
-import { loadConfig } from "../../src/config.ts";
+import { loadConfig } from "../../src/config/index.ts";
 import { opensFile } from "../../src/storage/fileLinks.ts";
 import { createFilesystemStore, type FilesystemStore } from "../../src/storage/filesystem.ts";
 import { ObjectNotFound, type ObjectStore } from "../../src/storage/objectStore.ts";

@@ -4,9 +4,9 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { Client, Connection } from "@temporalio/client";
 import { z } from "zod";
-import { loadConfig } from "../../src/config.ts";
+import { loadConfig } from "../../src/config/index.ts";
 import { startTemporalServer } from "../../src/dev/temporalServer.ts";
-import { ensureNamespace } from "../../src/namespace.ts";
+import { ensureNamespace } from "../../src/temporal/namespace.ts";
 import { temporalExecutable } from "./programs.ts";
 
 /** A Temporal server of the test's own, which can be made to accept connections and say nothing. */

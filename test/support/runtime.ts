@@ -1,5 +1,5 @@
 import { Runtime } from "@temporalio/worker";
-import { createLogger, type Logger } from "../../src/log.ts";
+import { createLogger, type Logger } from "../../src/process/log.ts";
 import { installRuntime } from "../../src/workers/runtime.ts";
 import { closeAfterAll } from "./hooks.ts";
 

@@ -3,7 +3,7 @@ import { once } from "node:events";
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import type { S3Config } from "../../src/config.ts";
+import type { S3Config } from "../../src/config/index.ts";
 import { freePort } from "../../src/dev/temporalServer.ts";
 import { eventually } from "./eventually.ts";
 import { s3Executable } from "./programs.ts";

@@ -6,7 +6,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath, pathToFileURL } from "node:url";
 import { promisify } from "node:util";
-import { createClient } from "../../src/client/index.ts";
+import { createClient } from "../../src/sdk/index.ts";
 import { readDocument, routesOf } from "../api/openapi/support.ts";
 import { startTestStack, type TestStack } from "../support/stack.ts";
 

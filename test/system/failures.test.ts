@@ -1,12 +1,12 @@
 import assert from "node:assert/strict";
 import { rename, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
+import { ids } from "../../src/contracts/names.ts";
+import { leaseLost } from "../../src/contracts/signals.ts";
 import { releaseInstances, resumePools } from "../../src/dev/instances.ts";
 import { freePort } from "../../src/dev/temporalServer.ts";
 import { createObjectStore } from "../../src/storage/index.ts";
 import { writePoolOverrides } from "../../src/storage/poolOverrides.ts";
-import { leaseLost } from "../../src/workflows/messages.ts";
-import { ids } from "../../src/workflows/names.ts";
 import { eventually } from "../support/eventually.ts";
 import { startTestStack, type TestStack } from "../support/stack.ts";
 import { startApiProcess } from "../support/workerProcess.ts";

@@ -1,11 +1,11 @@
 import assert from "node:assert/strict";
 import { randomUUID } from "node:crypto";
+import { ids } from "../../src/contracts/names.ts";
+import { endJob, resizePool } from "../../src/contracts/signals.ts";
 import type { ElsewhereReport, PoolReport } from "../../src/gpus/types.ts";
 import { createObjectStore } from "../../src/storage/index.ts";
 import { readJson } from "../../src/storage/jsonDocuments.ts";
 import { keys } from "../../src/storage/keys.ts";
-import { endJob, resizePool } from "../../src/workflows/messages.ts";
-import { ids } from "../../src/workflows/names.ts";
 import { eventually } from "../support/eventually.ts";
 import { startTestStack, type TestStack, type TestStackOptions } from "../support/stack.ts";
 

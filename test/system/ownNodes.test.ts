@@ -3,7 +3,7 @@ import { randomUUID } from "node:crypto";
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { loadConfig } from "../../src/config.ts";
+import { loadConfig } from "../../src/config/index.ts";
 import { type Stack, startStack } from "../../src/dev/stack.ts";
 import { freePort } from "../../src/dev/temporalServer.ts";
 import { type Simulator, startSimulator } from "../../src/simulator/simulator.ts";

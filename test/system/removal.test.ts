@@ -2,9 +2,9 @@ import assert from "node:assert/strict";
 import { utimes } from "node:fs/promises";
 import { join } from "node:path";
 import { WorkflowNotFoundError } from "@temporalio/client";
+import { ids } from "../../src/contracts/names.ts";
 import { createObjectStore } from "../../src/storage/index.ts";
 import { keys } from "../../src/storage/keys.ts";
-import { ids } from "../../src/workflows/names.ts";
 import { eventually } from "../support/eventually.ts";
 import { startTestStack, type TestStack } from "../support/stack.ts";
 

@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { mkdtemp, readFile, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { createClient } from "../../src/client/index.ts";
+import { createClient } from "../../src/sdk/index.ts";
 import { type Simulator, startSimulator } from "../../src/simulator/simulator.ts";
 import { type Command, startByNpm, startDirectly } from "../support/command.ts";
 import { eventually } from "../support/eventually.ts";

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { readdir, rm } from "node:fs/promises";
-import { createClient, type Submissions } from "../../src/client/index.ts";
+import { createClient, type Submissions } from "../../src/sdk/index.ts";
 import { startTestStack, type TestStack } from "../support/stack.ts";
 
 describe("temporary files that the operator keeps", () => {

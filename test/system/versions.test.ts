@@ -1,12 +1,12 @@
 import assert from "node:assert/strict";
 import { fileURLToPath } from "node:url";
 import { bundleWorkflowCode, DefaultLogger } from "@temporalio/worker";
-import { createClient } from "../../src/client/index.ts";
-import { createMetrics } from "../../src/metrics.ts";
+import { ids } from "../../src/contracts/names.ts";
+import { createMetrics } from "../../src/process/metrics.ts";
+import { createClient } from "../../src/sdk/index.ts";
 import { buildIdOf } from "../../src/workers/deployment.ts";
 import { type RunningWorker, startWorker } from "../../src/workers/worker.ts";
 import { bundleWorkflows, type WorkflowBundle } from "../../src/workers/workers.ts";
-import { ids } from "../../src/workflows/names.ts";
 import { type } from "../cli/support.ts";
 import { eventually } from "../support/eventually.ts";
 import { startTestStack, type TestStack } from "../support/stack.ts";

@@ -1,8 +1,8 @@
 import assert from "node:assert/strict";
 import { Webhook } from "standardwebhooks";
-import { createSignals } from "../../src/activities/signals.ts";
-import { failedDeliveries } from "../../src/deliveries.ts";
-import { ids } from "../../src/workflows/names.ts";
+import { createSignals } from "../../src/activities/messaging/signals.ts";
+import { ids } from "../../src/contracts/names.ts";
+import { failedDeliveries } from "../../src/webhooks/deliveryLog.ts";
 import { eventually } from "../support/eventually.ts";
 import { startTestStack, type TestStack } from "../support/stack.ts";
 

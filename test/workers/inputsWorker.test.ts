@@ -3,7 +3,7 @@ import { rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import type { Client } from "@temporalio/client";
 import { NativeConnection, Worker } from "@temporalio/worker";
-import { createMetrics, type Metrics } from "../../src/metrics.ts";
+import { createMetrics, type Metrics } from "../../src/process/metrics.ts";
 import { runInputsWorker } from "../../src/workers/inputsWorker.ts";
 import { connectTestClient } from "../api/support.ts";
 import { makeFolder } from "../media/support.ts";

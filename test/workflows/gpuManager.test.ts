@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { randomUUID } from "node:crypto";
+import { assign, drain, leaseGranted, leaseLost, releaseLease, renewLease } from "../../src/contracts/signals.ts";
 import type { GpuView, Lease } from "../../src/gpus/types.ts";
-import { assign, drain, leaseGranted, leaseLost, releaseLease, renewLease } from "../../src/workflows/messages.ts";
 import { eventually } from "../support/eventually.ts";
 import type { TestStack } from "../support/stack.ts";
 import { type Driver, type Gpu, LIMITED, startDriven, TYPE } from "./managers.ts";

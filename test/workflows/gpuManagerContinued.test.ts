@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { randomUUID } from "node:crypto";
+import { assign, drain } from "../../src/contracts/signals.ts";
 import { startTemporalServer, type TemporalServer } from "../../src/dev/temporalServer.ts";
-import { assign, drain } from "../../src/workflows/messages.ts";
 import { eventually } from "../support/eventually.ts";
 import { temporalExecutable } from "../support/programs.ts";
 import type { TestStack } from "../support/stack.ts";

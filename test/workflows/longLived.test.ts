@@ -1,14 +1,14 @@
 import assert from "node:assert/strict";
 import { randomUUID } from "node:crypto";
 import { Worker } from "@temporalio/worker";
+import { ids } from "../../src/contracts/names.ts";
+import { poolStatus, requestLease, resizePool, withdrawLease } from "../../src/contracts/signals.ts";
 import { startTemporalServer } from "../../src/dev/temporalServer.ts";
 import type { PoolReport } from "../../src/gpus/types.ts";
 import { createObjectStore } from "../../src/storage/index.ts";
 import { readJson } from "../../src/storage/jsonDocuments.ts";
 import { keys } from "../../src/storage/keys.ts";
 import { bundleWorkflows } from "../../src/workers/workers.ts";
-import { poolStatus, requestLease, resizePool, withdrawLease } from "../../src/workflows/messages.ts";
-import { ids } from "../../src/workflows/names.ts";
 import { eventually } from "../support/eventually.ts";
 import { temporalExecutable } from "../support/programs.ts";
 import { startTestStack, type TestStack } from "../support/stack.ts";

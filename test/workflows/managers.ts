@@ -1,10 +1,10 @@
 import { randomUUID } from "node:crypto";
 import { WorkflowNotFoundError } from "@temporalio/client";
+import { ids } from "../../src/contracts/names.ts";
+import { assign, drain, gpuChanged, leaseGranted, leaseLost, releaseLease } from "../../src/contracts/signals.ts";
 import type { GpuChange, GpuView } from "../../src/gpus/types.ts";
-import { taskQueues } from "../../src/temporal.ts";
+import { taskQueues } from "../../src/temporal/connection.ts";
 import type { GpuSettings, gpuManager } from "../../src/workflows/gpuManager.ts";
-import { assign, drain, gpuChanged, leaseGranted, leaseLost, releaseLease } from "../../src/workflows/messages.ts";
-import { ids } from "../../src/workflows/names.ts";
 import { eventually } from "../support/eventually.ts";
 import { type Mailbox, openMailbox } from "../support/mailbox.ts";
 import { startTestStack, type TestStack, type TestStackOptions } from "../support/stack.ts";

@@ -1,6 +1,6 @@
+import type { PreparedInput } from "../../contracts/activityTypes.ts";
 import type { WantedInput } from "../../jobs/inputs.ts";
 import type { MediaTools } from "../../media/ffmpeg.ts";
-import type { PreparedInput } from "../types.ts";
 
 /** A file on its way from where it came from to the object store. */
 export interface Staged {

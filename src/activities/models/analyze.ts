@@ -1,12 +1,12 @@
 import { ApplicationFailure } from "@temporalio/activity";
 import { generate, ModelMissing, type OllamaNode, pull } from "../../clients/ollama.ts";
-import type { AnalyzeInput } from "../../jobs/analyze.ts";
+import type { RunResult } from "../../contracts/activityTypes.ts";
 import { failureTypes } from "../../jobs/failureTypes.ts";
-import { whileStoreIsAway } from "../patience.ts";
-import type { ModelRun } from "../runModel.ts";
-import { storeText } from "../storeText.ts";
-import type { RunResult } from "../types.ts";
+import type { AnalyzeInput } from "../../jobs/kinds/analyze.ts";
+import { whileStoreIsAway } from "../support/storeRetry.ts";
 import { untilAppAnswers } from "./node.ts";
+import type { ModelRun } from "./runModel.ts";
+import { storeText } from "./storeText.ts";
 
 /** Asks the vision model of the node about a picture. */
 export async function runAnalyze(run: ModelRun, input: AnalyzeInput): Promise<RunResult> {

@@ -1,12 +1,12 @@
 import { callGradio, gradioFile } from "../../clients/gradio.ts";
 import { ModelFailure, type OnProgress } from "../../clients/modelCall.ts";
+import type { RunResult } from "../../contracts/activityTypes.ts";
 import type { SpeechInput, Voice } from "../../jobs/speech.ts";
 import { keys } from "../../storage/keys.ts";
-import type { ModelRun } from "../runModel.ts";
-import type { RunResult } from "../types.ts";
 import { type Speaker, speakInParts } from "./csmParts.ts";
 import { exceedsWindow, itemsPerCall, textOfStart } from "./csmWindow.ts";
 import { type InputFile, untilAppAnswers, withInputFiles } from "./node.ts";
+import type { ModelRun } from "./runModel.ts";
 
 const ENDPOINT = "/generate_monologue_audio";
 

@@ -3,15 +3,15 @@ import { join } from "node:path";
 import { pipeline } from "node:stream/promises";
 import { log } from "@temporalio/activity";
 import type { OnProgress } from "../../clients/modelCall.ts";
+import type { RemoteFile } from "../../contracts/activityTypes.ts";
 import type { StoredFile } from "../../jobs/job.ts";
 import type { SpeechInput } from "../../jobs/speech.ts";
 import { keys } from "../../storage/keys.ts";
-import { copyFromNode } from "../copyFromNode.ts";
-import { whileStoreIsAway } from "../patience.ts";
-import type { ModelRun } from "../runModel.ts";
-import { withTempFolder } from "../tempFolder.ts";
-import type { RemoteFile } from "../types.ts";
+import { withTempFolder } from "../inputs/tempFolder.ts";
+import { whileStoreIsAway } from "../support/storeRetry.ts";
+import { copyFromNode } from "./copyFromNode.ts";
 import { exceedsWindow } from "./csmWindow.ts";
+import type { ModelRun } from "./runModel.ts";
 
 export interface Speaker {
   /** @returns where the sound of these items lies on the node */

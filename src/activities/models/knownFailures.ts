@@ -1,6 +1,6 @@
 import { stripVTControlCharacters } from "node:util";
 import type { ModelStep } from "../../jobs/steps.ts";
-import { oneLine } from "../../text.ts";
+import { oneLine } from "../../lib/text.ts";
 
 /** What a failure of a model comes to. */
 export interface Explanation {

@@ -7,12 +7,12 @@ import { keyRefused, ModelFailure } from "../../clients/modelCall.ts";
 import { nodeFetch } from "../../clients/nodeFetch.ts";
 import { failureTypes } from "../../jobs/failureTypes.ts";
 import type { InputName } from "../../jobs/inputs.ts";
-import { timeLimit } from "../../timeLimit.ts";
+import { timeLimit } from "../../lib/timeLimit.ts";
 import { isLack } from "../inputs/failures.ts";
-import { whileStoreIsAway } from "../patience.ts";
-import type { ModelRun } from "../runModel.ts";
-import { withTempFolder } from "../tempFolder.ts";
-import { inputFileName } from "../tempNames.ts";
+import { withTempFolder } from "../inputs/tempFolder.ts";
+import { inputFileName } from "../inputs/tempNames.ts";
+import { whileStoreIsAway } from "../support/storeRetry.ts";
+import type { ModelRun } from "./runModel.ts";
 
 /** What the runs of every model do with their node. */
 

@@ -2,17 +2,17 @@ import { ApplicationFailure, log } from "@temporalio/activity";
 import { ComfyRefused, createComfyUi } from "../../clients/comfyui.ts";
 import { runPrompt } from "../../clients/comfyuiPrompt.ts";
 import { ModelFailure } from "../../clients/modelCall.ts";
-import type { PortraitConfig } from "../../config.ts";
+import type { PortraitConfig } from "../../config/index.ts";
+import type { RunResult } from "../../contracts/activityTypes.ts";
 import { failureTypes } from "../../jobs/failureTypes.ts";
 import { readImageSizeApart } from "../../media/imageProcess.ts";
 import { isWholeMp4 } from "../../media/mp4.ts";
 import { keys } from "../../storage/keys.ts";
+import { comfyUrlOf } from "../gpus/nodeUrls.ts";
 import { MAX_PIXELS } from "../inputs/picture.ts";
-import { comfyUrlOf } from "../nodeUrls.ts";
-import type { ModelRun } from "../runModel.ts";
-import type { RunResult } from "../types.ts";
 import { APP_START_MS, type InputFile, untilAppAnswers, withInputFiles } from "./node.ts";
 import { runIdOf } from "./runId.ts";
+import type { ModelRun } from "./runModel.ts";
 import { loadPortraitGraph, type PortraitValues } from "./sonicGraph.ts";
 
 /** What the model adds to the sound, and takes for sound of unknown length, in seconds. */

@@ -1,7 +1,7 @@
 import { readFile } from "node:fs/promises";
 import { z } from "zod";
 import type { Graph } from "../../clients/comfyui.ts";
-import type { PortraitConfig } from "../../config.ts";
+import type { PortraitConfig } from "../../config/index.ts";
 
 /** What differs from portrait to portrait; the names are those of a template's placeholders. */
 export interface PortraitValues {

@@ -2,14 +2,14 @@ import { log } from "@temporalio/activity";
 import { z } from "zod";
 import { callGradio, type GradioArguments, gradioFile } from "../../clients/gradio.ts";
 import { ModelFailure } from "../../clients/modelCall.ts";
+import type { RemoteFile, RunResult } from "../../contracts/activityTypes.ts";
+import type { WhisperInput } from "../../jobs/kinds/whisper.ts";
 import { canBeAligned } from "../../jobs/languages.ts";
-import type { WhisperInput } from "../../jobs/whisper.ts";
 import { contentTypeOf } from "../../storage/contentTypes.ts";
 import { keys } from "../../storage/keys.ts";
-import type { ModelRun } from "../runModel.ts";
-import { storeText } from "../storeText.ts";
-import type { RemoteFile, RunResult } from "../types.ts";
 import { untilAppAnswers, withInputFiles } from "./node.ts";
+import type { ModelRun } from "./runModel.ts";
+import { storeText } from "./storeText.ts";
 
 const ENDPOINT = "/transcribe_audio";
 /** The sound's parameter, in newer builds of the app and in older ones. */

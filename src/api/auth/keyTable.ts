@@ -1,6 +1,6 @@
 import { createHmac, randomBytes } from "node:crypto";
-import { sha256Of } from "../../apiKeys.ts";
-import type { ApiConfig } from "../../config.ts";
+import { sha256Of } from "../../config/apiKeys.ts";
+import type { ApiConfig } from "../../config/index.ts";
 import type { Caller } from "../context.ts";
 
 /** The tenant of the single key, and of everybody where no key is needed. */

@@ -1,9 +1,9 @@
 import { createRemoteJWKSet, errors, type JWTPayload, type JWTVerifyGetKey, jwtVerify } from "jose";
 import { z } from "zod";
-import type { OidcConfig } from "../../config.ts";
-import type { Logger } from "../../log.ts";
+import type { OidcConfig } from "../../config/index.ts";
+import type { Logger } from "../../process/log.ts";
 import type { Caller } from "../context.ts";
-import { unavailable } from "../errors.ts";
+import { unavailable } from "../http/errors.ts";
 
 const ISSUER_TIMEOUT_MS = 5000;
 const CLOCK_TOLERANCE_SECONDS = 30;

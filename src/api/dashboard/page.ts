@@ -1,5 +1,5 @@
 import { html } from "hono/html";
-import type { Config } from "../../config.ts";
+import type { Config } from "../../config/index.ts";
 import { jobTypes } from "../../jobs/job.ts";
 import { jobStates } from "../../jobs/states.ts";
 

@@ -1,7 +1,7 @@
 import type { Context, MiddlewareHandler } from "hono";
 import { matchedRoutes } from "hono/route";
-import type { Logger } from "../../log.ts";
-import type { Metrics } from "../../metrics.ts";
+import type { Logger } from "../../process/log.ts";
+import type { Metrics } from "../../process/metrics.ts";
 import type { ApiEnv } from "../context.ts";
 
 /** The pattern of the route: paths themselves are without number. */

@@ -1,6 +1,6 @@
 import type { MiddlewareHandler } from "hono";
 import type { ApiEnv } from "../context.ts";
-import { HttpError } from "../errors.ts";
+import { HttpError } from "../http/errors.ts";
 
 /** @throws HttpError 403 for callers that do not operate the service */
 export const adminOnly: MiddlewareHandler<ApiEnv> = async (c, next) => {

@@ -3,7 +3,7 @@ import { addressOf } from "../auth/address.ts";
 import { createKeyTable, DEFAULT_TENANT } from "../auth/keyTable.ts";
 import { createTokenCheck } from "../auth/tokens.ts";
 import type { ApiDeps, ApiEnv, Caller } from "../context.ts";
-import { HttpError } from "../errors.ts";
+import { HttpError } from "../http/errors.ts";
 import { tooMany } from "./rateLimit.ts";
 
 /**

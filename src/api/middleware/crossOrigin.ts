@@ -1,6 +1,6 @@
 import type { MiddlewareHandler } from "hono";
 import { cors } from "hono/cors";
-import type { Config } from "../../config.ts";
+import type { Config } from "../../config/index.ts";
 import type { ApiEnv } from "../context.ts";
 
 const codecPath = /^(?:\/api\/v0)?\/codec\//;

@@ -1,7 +1,7 @@
 import type { MiddlewareHandler } from "hono";
-import type { Config } from "../../config.ts";
+import type { Config } from "../../config/index.ts";
 import type { ApiEnv } from "../context.ts";
-import { HttpError } from "../errors.ts";
+import { HttpError } from "../http/errors.ts";
 
 const SAFE_METHODS = new Set(["GET", "HEAD", "OPTIONS"]);
 const loopbackName = /^(?:localhost|[^/]+\.localhost|127(?:\.\d+){3}|\[::1\])$/;

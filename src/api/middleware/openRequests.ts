@@ -1,8 +1,8 @@
 import type { HttpBindings } from "@hono/node-server";
 import type { MiddlewareHandler } from "hono";
-import { createFairLimit } from "../../fairLimit.ts";
+import { createFairLimit } from "../../lib/fairLimit.ts";
 import type { ApiDeps, ApiEnv } from "../context.ts";
-import { HttpError } from "../errors.ts";
+import { HttpError } from "../http/errors.ts";
 
 const RETRY_AFTER_SECONDS = 5;
 

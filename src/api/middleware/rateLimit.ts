@@ -1,8 +1,8 @@
 import type { MiddlewareHandler } from "hono";
 import type { ApiDeps, ApiEnv } from "../context.ts";
-import { HttpError } from "../errors.ts";
-import { createPolls, type Polls } from "../polls.ts";
-import { type Allowance, WINDOW_SECONDS } from "../rateLimits.ts";
+import { HttpError } from "../http/errors.ts";
+import { type Allowance, WINDOW_SECONDS } from "../http/rateLimits.ts";
+import { createPolls, type Polls } from "../jobs/polls.ts";
 
 const READS_PER_SUBMISSION = 10;
 

@@ -1,5 +1,5 @@
 import { z } from "zod";
-import type { Config } from "../../config.ts";
+import type { Config } from "../../config/index.ts";
 import { bodySchemas } from "../../jobs/body.ts";
 import { withNullable } from "./nullable.ts";
 import { schemasOf } from "./schemas.ts";

@@ -1,4 +1,4 @@
-import type { Config } from "../../config.ts";
+import type { Config } from "../../config/index.ts";
 import { componentSchemas } from "./componentSchemas.ts";
 import { ID, mergeRefusals, type Operation, refusalOf, tags } from "./operation.ts";
 import {

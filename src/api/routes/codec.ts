@@ -1,9 +1,9 @@
 import type { Payload } from "@temporalio/common";
 import { Hono } from "hono";
 import { z } from "zod";
-import { createPayloadCodec } from "../../payloadCodec.ts";
-import { readBody } from "../body.ts";
+import { createPayloadCodec } from "../../temporal/payloadCodec.ts";
 import type { ApiDeps, ApiEnv } from "../context.ts";
+import { readBody } from "../http/body.ts";
 import { adminOnly } from "../middleware/adminOnly.ts";
 
 /** The payloads of one event; Temporal itself takes at most 2 MB each, and base64 adds a third. */

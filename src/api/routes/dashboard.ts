@@ -3,8 +3,8 @@ import { serveStatic } from "@hono/node-server/serve-static";
 import { Hono } from "hono";
 import type { ApiDeps, ApiEnv } from "../context.ts";
 import { dashboardPage } from "../dashboard/page.ts";
-import { HttpError } from "../errors.ts";
-import { ownFilesOnly, servePage } from "../page.ts";
+import { HttpError } from "../http/errors.ts";
+import { ownFilesOnly, servePage } from "../http/page.ts";
 
 /** The browser itself refuses to make markup of a text: much of what is shown was written by callers. */
 const CONTENT_SECURITY_POLICY = ownFilesOnly(

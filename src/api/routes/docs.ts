@@ -4,10 +4,10 @@ import { serveStatic } from "@hono/node-server/serve-static";
 import { Hono } from "hono";
 import { html } from "hono/html";
 import type { ApiDeps, ApiEnv } from "../context.ts";
-import { HttpError } from "../errors.ts";
-import { baseUrlOf } from "../links.ts";
+import { HttpError } from "../http/errors.ts";
+import { ownFilesOnly, servePage } from "../http/page.ts";
+import { baseUrlOf } from "../jobs/links.ts";
 import { openApiDocument } from "../openapi/document.ts";
-import { ownFilesOnly, servePage } from "../page.ts";
 import { servesLinks } from "./files.ts";
 
 /** The small pictures are inside of the style sheet. */

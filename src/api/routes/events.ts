@@ -3,10 +3,10 @@ import { Hono } from "hono";
 import { type SSEStreamingApi, streamSSE } from "hono/streaming";
 import { isFinal } from "../../jobs/states.ts";
 import type { ApiDeps, ApiEnv } from "../context.ts";
-import { jobIdOf } from "../jobId.ts";
-import type { JobReader } from "../jobReader.ts";
-import type { WatchJob } from "../jobWatch.ts";
-import type { JobReading } from "../readJob.ts";
+import { jobIdOf } from "../jobs/jobId.ts";
+import type { JobReader } from "../jobs/jobReader.ts";
+import type { WatchJob } from "../jobs/jobWatch.ts";
+import type { JobReading } from "../jobs/readJob.ts";
 
 /** Proxies close what is silent for longer. */
 const COMMENT_EVERY_MS = 15_000;

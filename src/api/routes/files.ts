@@ -1,15 +1,15 @@
 import { Readable } from "node:stream";
 import { Hono } from "hono";
-import { nameOf } from "../../endedJob.ts";
 import { disposition } from "../../storage/disposition.ts";
+import { nameOf } from "../../storage/endedJob.ts";
 import { opensFile } from "../../storage/fileLinks.ts";
 import type { FilesystemStore } from "../../storage/filesystem.ts";
 import { type ObjectInfo, ObjectNotFound, type ObjectStore } from "../../storage/objectStore.ts";
 import type { ApiDeps, ApiEnv } from "../context.ts";
-import { HttpError } from "../errors.ts";
-import { isYes } from "../flags.ts";
-import { type ByteRange, rangeOf } from "../range.ts";
-import { etagOf, isKnownTo } from "../validators.ts";
+import { HttpError } from "../http/errors.ts";
+import { isYes } from "../http/flags.ts";
+import { type ByteRange, rangeOf } from "../http/range.ts";
+import { etagOf, isKnownTo } from "../http/validators.ts";
 
 /** The files that signed links lead to; none when the object store serves its own. */
 export function fileRoutes({ store }: ApiDeps) {

@@ -1,16 +1,16 @@
 import { WorkflowNotFoundError } from "@temporalio/client";
 import { Hono } from "hono";
 import { z } from "zod";
+import { drain } from "../../contracts/signals.ts";
 import type { GpuView, LedgerEntry } from "../../gpus/types.ts";
 import { costOf } from "../../gpus/usage.ts";
-import { drain } from "../../workflows/messages.ts";
-import { readOptionalBody } from "../body.ts";
 import type { ApiDeps, ApiEnv } from "../context.ts";
-import { HttpError } from "../errors.ts";
-import { createLedgerReader } from "../ledgerReader.ts";
+import { createLedgerReader } from "../gpus/ledgerReader.ts";
+import { readOptionalBody } from "../http/body.ts";
+import { HttpError } from "../http/errors.ts";
+import { outcomeUnknown, settled } from "../http/settled.ts";
+import { temporalCall } from "../http/temporalCall.ts";
 import { adminOnly } from "../middleware/adminOnly.ts";
-import { outcomeUnknown, settled } from "../settled.ts";
-import { temporalCall } from "../temporalCall.ts";
 
 const DAY_MS = 86_400_000;
 const MANAGERS = "WorkflowType = 'gpuManager' AND ExecutionStatus = 'Running'";

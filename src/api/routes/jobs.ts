@@ -2,16 +2,16 @@ import { type Context, Hono } from "hono";
 import { z } from "zod";
 import { bodySchema } from "../../jobs/body.ts";
 import { type EndRequest, isFinal, requestableStates } from "../../jobs/states.ts";
-import { oneLine } from "../../text.ts";
-import { readBody, readQuery } from "../body.ts";
+import { oneLine } from "../../lib/text.ts";
 import type { ApiDeps, ApiEnv } from "../context.ts";
-import { endJob } from "../endJob.ts";
-import { HttpError } from "../errors.ts";
-import { jobDocument, jobSummary } from "../jobDocument.ts";
-import { jobIdOf } from "../jobId.ts";
-import type { JobReader } from "../jobReader.ts";
-import { listJobs, listSchema } from "../listJobs.ts";
-import { outlookOf, type ReadPool, waitingFields } from "../poolStatus.ts";
+import { outlookOf, type ReadPool, waitingFields } from "../gpus/poolStatus.ts";
+import { readBody, readQuery } from "../http/body.ts";
+import { HttpError } from "../http/errors.ts";
+import { endJob } from "../jobs/endJob.ts";
+import { jobDocument, jobSummary } from "../jobs/jobDocument.ts";
+import { jobIdOf } from "../jobs/jobId.ts";
+import type { JobReader } from "../jobs/jobReader.ts";
+import { listJobs, listSchema } from "../jobs/listJobs.ts";
 
 const MAX_ERROR_CHARS = 1000;
 

@@ -2,10 +2,10 @@ import { Hono } from "hono";
 import { providerSentences } from "../../gpus/provider.ts";
 import type { ProviderStatus } from "../../gpus/types.ts";
 import type { ApiDeps, ApiEnv } from "../context.ts";
-import { unavailable } from "../errors.ts";
-import { isYes } from "../flags.ts";
-import type { ProviderLook, ReadProvider } from "../poolStatus.ts";
-import { createReadiness } from "../readiness.ts";
+import type { ProviderLook, ReadProvider } from "../gpus/poolStatus.ts";
+import { unavailable } from "../http/errors.ts";
+import { isYes } from "../http/flags.ts";
+import { createReadiness } from "../service/readiness.ts";
 
 /** How the service is; open to everybody. */
 export function operationsRoutes(deps: ApiDeps, readProvider: ReadProvider) {

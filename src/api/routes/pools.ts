@@ -1,19 +1,19 @@
 import { WorkflowNotFoundError } from "@temporalio/client";
 import { Hono } from "hono";
 import { z } from "zod";
+import { ids } from "../../contracts/names.ts";
+import { censusWanted, resizePool } from "../../contracts/signals.ts";
 import type { PoolSize } from "../../gpus/pool.ts";
 import type { PoolStatus, ProviderStatus } from "../../gpus/types.ts";
 import { type PoolOverrides, readPoolOverrides, writePoolOverrides } from "../../storage/poolOverrides.ts";
-import { censusWanted, resizePool } from "../../workflows/messages.ts";
-import { ids } from "../../workflows/names.ts";
-import { readBody } from "../body.ts";
 import type { ApiDeps, ApiEnv } from "../context.ts";
-import { HttpError, invalidBody } from "../errors.ts";
+import type { ReadPool } from "../gpus/poolStatus.ts";
+import { readBody } from "../http/body.ts";
+import { HttpError, invalidBody } from "../http/errors.ts";
+import { outcomeUnknown } from "../http/settled.ts";
+import { StoreUnavailable } from "../http/storeErrors.ts";
+import { temporalCall } from "../http/temporalCall.ts";
 import { adminOnly } from "../middleware/adminOnly.ts";
-import type { ReadPool } from "../poolStatus.ts";
-import { outcomeUnknown } from "../settled.ts";
-import { StoreUnavailable } from "../storeErrors.ts";
-import { temporalCall } from "../temporalCall.ts";
 
 const MAX_INSTANCES = 1000;
 const limit = z.number().int().min(0).max(MAX_INSTANCES);

@@ -1,9 +1,9 @@
 import { Hono } from "hono";
 import type { ApiDeps, ApiEnv } from "../context.ts";
-import { isYes } from "../flags.ts";
-import { jobIdOf } from "../jobId.ts";
-import type { JobReader } from "../jobReader.ts";
-import { resultDocument } from "../jobResult.ts";
+import { isYes } from "../http/flags.ts";
+import { jobIdOf } from "../jobs/jobId.ts";
+import type { JobReader } from "../jobs/jobReader.ts";
+import { resultDocument } from "../jobs/jobResult.ts";
 
 /** What came of a job. */
 export function resultRoutes(deps: ApiDeps, jobs: JobReader) {

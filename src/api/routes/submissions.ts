@@ -1,20 +1,20 @@
 import { type Context, Hono } from "hono";
 import type { z } from "zod";
 import type { JobInputs, JobSpec, JobType } from "../../jobs/job.ts";
-import { createAdmission } from "../admission.ts";
-import { readBody } from "../body.ts";
 import type { ApiDeps, ApiEnv } from "../context.ts";
-import { HttpError } from "../errors.ts";
-import { idempotentJob, submitOnce } from "../idempotency.ts";
-import type { JobReader } from "../jobReader.ts";
-import type { WatchJob } from "../jobWatch.ts";
-import { pathFor } from "../links.ts";
+import type { QueueReports } from "../gpus/queueReports.ts";
+import { readBody } from "../http/body.ts";
+import { HttpError } from "../http/errors.ts";
+import { createTurns } from "../http/turns.ts";
+import { createAdmission } from "../jobs/admission.ts";
+import { idempotentJob, submitOnce } from "../jobs/idempotency.ts";
+import type { JobReader } from "../jobs/jobReader.ts";
+import type { WatchJob } from "../jobs/jobWatch.ts";
+import { pathFor } from "../jobs/links.ts";
+import { documentAfter, preferredWaitSeconds } from "../jobs/preferredWait.ts";
+import { submissionSchemas } from "../jobs/submissionSchemas.ts";
+import { acceptJob, type Submission, submitJob } from "../jobs/submitJob.ts";
 import { limitSubmissions } from "../middleware/rateLimit.ts";
-import { documentAfter, preferredWaitSeconds } from "../preferredWait.ts";
-import type { QueueReports } from "../queueReports.ts";
-import { submissionSchemas } from "../submissionSchemas.ts";
-import { acceptJob, type Submission, submitJob } from "../submitJob.ts";
-import { createTurns } from "../turns.ts";
 
 /** Where the models of the media nodes run. */
 const MEDIA_POOL = "media:fast";

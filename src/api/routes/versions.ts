@@ -2,12 +2,12 @@ import { status } from "@grpc/grpc-js";
 import { isGrpcServiceError } from "@temporalio/client";
 import { Hono } from "hono";
 import { z } from "zod";
-import { readBody } from "../body.ts";
 import type { ApiDeps, ApiEnv } from "../context.ts";
-import { HttpError } from "../errors.ts";
+import { readBody } from "../http/body.ts";
+import { HttpError } from "../http/errors.ts";
+import { outcomeUnknown, settled } from "../http/settled.ts";
 import { adminOnly } from "../middleware/adminOnly.ts";
-import { outcomeUnknown, settled } from "../settled.ts";
-import { makeCurrent, readVersions, type WorkerVersions } from "../versions.ts";
+import { makeCurrent, readVersions, type WorkerVersions } from "../service/versions.ts";
 
 /** The body of `POST /versions/current`. */
 export const makeCurrentSchema = z.object({

@@ -8,8 +8,8 @@ import { ApplicationFailure } from "@temporalio/activity";
 import { MockActivityEnvironment } from "@temporalio/testing";
 import { DefaultLogger } from "@temporalio/worker";
 import { fetchOriginal } from "../../../src/activities/inputs/fetchOriginal.ts";
-import { createSafeFetch, type SafeFetch } from "../../../src/clients/safeFetch.ts";
-import { loadConfig } from "../../../src/config.ts";
+import { loadConfig } from "../../../src/config/index.ts";
+import { createSafeFetch, type SafeFetch } from "../../../src/net/safeFetch.ts";
 import { makeFolder } from "../../media/support.ts";
 
 const FILE = "what is wanted";

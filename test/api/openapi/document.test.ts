@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { Validator } from "@seriousme/openapi-schema-validator";
 import { openApiDocument } from "../../../src/api/openapi/document.ts";
-import { loadConfig } from "../../../src/config.ts";
+import { loadConfig } from "../../../src/config/index.ts";
 import { startTestApi, type TestApi } from "../support.ts";
 import { codesOf, createChecker, type Described, type JsonSchema, readDocument, routesOf } from "./support.ts";
 

@@ -1,4 +1,4 @@
-import { listSchema } from "../../listJobs.ts";
+import { listSchema } from "../../jobs/listJobs.ts";
 import {
   type Answer,
   forBodies,

@@ -1,5 +1,5 @@
 import { z } from "zod";
-import { versionStatuses } from "../../versions.ts";
+import { versionStatuses } from "../../service/versions.ts";
 import { time } from "./common.ts";
 
 export const versionStatus = z
