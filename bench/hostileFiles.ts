@@ -5,7 +5,7 @@ import { pipeline } from "node:stream/promises";
 import { setTimeout as delay } from "node:timers/promises";
 import { deflateSync, gzipSync } from "node:zlib";
 import sharp from "sharp";
-import { wavOf } from "../src/simulator/media/media.ts";
+import { wavOf } from "../src/simulator/sound/media.ts";
 import { png } from "../test/support/png.ts";
 
 type Serve = (response: ServerResponse) => void | Promise<void>;

@@ -10,7 +10,7 @@ import { ids } from "../contracts/names.ts";
 import type { JobType } from "../jobs/job.ts";
 import { fail } from "../process/lifecycle.ts";
 import { createClient, type Job, type Submissions } from "../sdk/index.ts";
-import { samplePicture } from "../simulator/media/samples.ts";
+import { samplePicture } from "../simulator/sound/samples.ts";
 import { createObjectStore } from "../storage/index.ts";
 import { keys } from "../storage/keys.ts";
 import { providerNotice } from "../workers/providerNotice.ts";

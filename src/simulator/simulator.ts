@@ -20,12 +20,12 @@ import type { GradioApp, GradioVersion } from "./gradio/app.ts";
 import { createCsmApp } from "./gradio/csm.ts";
 import { createGradioServer } from "./gradio/gradio.ts";
 import { createWhisperApp } from "./gradio/whisper.ts";
-import { createMedia } from "./media/media.ts";
-import { createSamples } from "./media/samples.ts";
-import { createSpeech } from "./media/speech.ts";
 import type { Contract } from "./modal/functions.ts";
 import { startModalServer } from "./modal/modal.ts";
 import { createOllamaServer } from "./ollama/ollama.ts";
+import { createMedia } from "./sound/media.ts";
+import { createSamples } from "./sound/samples.ts";
+import { createSpeech } from "./sound/speech.ts";
 
 export interface SimulatorOptions {
   host?: string;

@@ -10,8 +10,8 @@ import { createComput3 } from "../../src/clients/comput3.ts";
 import { ModelAborted, ModelFailure } from "../../src/clients/modelCall.ts";
 import { isWholeMp4 } from "../../src/media/mp4.ts";
 import type { ComfyVersion } from "../../src/simulator/comfyui/answers.ts";
-import { SAMPLE_RATE, wavOf } from "../../src/simulator/media/media.ts";
 import { type Simulator, startSimulator } from "../../src/simulator/simulator.ts";
+import { SAMPLE_RATE, wavOf } from "../../src/simulator/sound/media.ts";
 import { eventually } from "../support/eventually.ts";
 import { probeVideo } from "../support/video.ts";
 

@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { createMedia } from "../../src/simulator/media/media.ts";
+import { createMedia } from "../../src/simulator/sound/media.ts";
 
 const RATE = 16_000;
 const WINDOW = RATE / 10;

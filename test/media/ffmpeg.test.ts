@@ -14,7 +14,7 @@ import { run } from "../../src/media/program.ts";
 import { Progress } from "../../src/media/progress.ts";
 import { FileRefused, ToolTrouble } from "../../src/media/verdict.ts";
 import { prlimitPath } from "../../src/process/processLimits.ts";
-import { createMedia, SAMPLE_RATE, wavOf } from "../../src/simulator/media/media.ts";
+import { createMedia, SAMPLE_RATE, wavOf } from "../../src/simulator/sound/media.ts";
 import { eventually } from "../support/eventually.ts";
 import { ffmpeg, h264, makeFolder, testPicture, testSound } from "./support.ts";
 

@@ -3,7 +3,7 @@ import { readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import sharp from "sharp";
 import { withoutJunk } from "../../src/media/junk.ts";
-import { SAMPLE_RATE, wavOf } from "../../src/simulator/media/media.ts";
+import { SAMPLE_RATE, wavOf } from "../../src/simulator/sound/media.ts";
 import { makeFolder } from "./support.ts";
 
 const { signal } = new AbortController();

@@ -4,7 +4,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { promisify } from "node:util";
 import ffprobeInstaller from "@ffprobe-installer/ffprobe";
-import { createMedia } from "../../src/simulator/media/media.ts";
+import { createMedia } from "../../src/simulator/sound/media.ts";
 
 /** What a sound file is: its codec, its length, and its loudest sample (of 32,767). */
 export async function probeAudio(file: Buffer): Promise<{ codec: string; seconds: number; loudest: number }> {

@@ -10,7 +10,7 @@ import { promisify } from "node:util";
 import { crc32, deflateSync } from "node:zlib";
 import ffmpegInstaller from "@ffmpeg-installer/ffmpeg";
 import sharp from "sharp";
-import { SAMPLE_RATE, wavOf } from "../../src/simulator/media/media.ts";
+import { SAMPLE_RATE, wavOf } from "../../src/simulator/sound/media.ts";
 import { eventually } from "../support/eventually.ts";
 import { png } from "../support/png.ts";
 import { startTestStack, type TestStack } from "../support/stack.ts";

@@ -8,8 +8,8 @@ import { type PortraitValues, sonicGraph } from "../../src/activities/models/son
 import { createComfyUi, type Graph } from "../../src/clients/comfyui.ts";
 import type { ComfyVersion } from "../../src/simulator/comfyui/answers.ts";
 import type { Render } from "../../src/simulator/control/journal.ts";
-import { SAMPLE_RATE, wavOf } from "../../src/simulator/media/media.ts";
 import type { Simulator } from "../../src/simulator/simulator.ts";
+import { SAMPLE_RATE, wavOf } from "../../src/simulator/sound/media.ts";
 import { startWorker } from "../../src/workers/worker.ts";
 import { bundleWorkflows, type RunningWorkers } from "../../src/workers/workers.ts";
 import { probeAudio } from "../support/audio.ts";

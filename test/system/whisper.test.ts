@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { ids } from "../../src/contracts/names.ts";
-import { createMedia } from "../../src/simulator/media/media.ts";
+import { createMedia } from "../../src/simulator/sound/media.ts";
 import { eventually } from "../support/eventually.ts";
 import { startTestStack, type TestStack } from "../support/stack.ts";
 

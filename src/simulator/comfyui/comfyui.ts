@@ -8,7 +8,7 @@ import { messageOf } from "../../lib/text.ts";
 import type { Render } from "../control/journal.ts";
 import type { Pace } from "../control/timing.ts";
 import type { Simulation, SimulatorEnv } from "../env.ts";
-import type { Media } from "../media/media.ts";
+import type { Media } from "../sound/media.ts";
 import { absent, type ComfyVersion, isForeign, statsOf } from "./answers.ts";
 import { createComfyFiles } from "./files.ts";
 import {

@@ -5,7 +5,7 @@ import { setTimeout as delay } from "node:timers/promises";
 import sharp from "sharp";
 import type { Faults } from "../control/faults.ts";
 import type { Pace } from "../control/timing.ts";
-import type { Media } from "../media/media.ts";
+import type { Media } from "../sound/media.ts";
 import type { ComfyFiles } from "./files.ts";
 import { type Graph, nodeOf, upstream } from "./graph.ts";
 

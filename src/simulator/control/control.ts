@@ -4,7 +4,7 @@ import { setTimeout as delay } from "node:timers/promises";
 import { serveStatic } from "@hono/node-server/serve-static";
 import { Hono } from "hono";
 import type { Simulation, SimulatorEnv } from "../env.ts";
-import type { Sample } from "../media/samples.ts";
+import type { Sample } from "../sound/samples.ts";
 import { type Fault, faultSchema } from "./faults.ts";
 import type { Hooks } from "./hooks.ts";
 

@@ -6,9 +6,9 @@ import { z } from "zod";
 import { messageOf } from "../../lib/text.ts";
 import type { Journal, Render } from "../control/journal.ts";
 import { type Pace, takeTime } from "../control/timing.ts";
-import { type Media, type Pcm, SAMPLE_RATE } from "../media/media.ts";
-import { pitchOf } from "../media/pitch.ts";
-import { concatenate, type FliteVoice, type Speech } from "../media/speech.ts";
+import { type Media, type Pcm, SAMPLE_RATE } from "../sound/media.ts";
+import { pitchOf } from "../sound/pitch.ts";
+import { concatenate, type FliteVoice, type Speech } from "../sound/speech.ts";
 import { type GradioApp, GradioError, type MadeFile, type Run } from "./app.ts";
 import { builtInPrompt, soundTokens, textTokens, windowComplaint } from "./csmWindow.ts";
 

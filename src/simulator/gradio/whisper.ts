@@ -4,7 +4,7 @@ import { z } from "zod";
 import { messageOf } from "../../lib/text.ts";
 import type { Journal } from "../control/journal.ts";
 import { type Pace, takeTime } from "../control/timing.ts";
-import type { Media } from "../media/media.ts";
+import type { Media } from "../sound/media.ts";
 import { type GradioApp, GradioError, type MadeFile, type Parameter, type Run } from "./app.ts";
 import { alignable, languageComplaint, languages } from "./whisperLanguages.ts";
 

@@ -20,7 +20,7 @@ import type { FaultTarget } from "../control/faults.ts";
 import type { Render } from "../control/journal.ts";
 import type { Pace } from "../control/timing.ts";
 import type { Simulation } from "../env.ts";
-import { type Media, SAMPLE_RATE } from "../media/media.ts";
+import { type Media, SAMPLE_RATE } from "../sound/media.ts";
 import {
   argumentSchemas,
   type Contract,

@@ -7,7 +7,7 @@ import type { Prepared } from "../../../src/activities/inputs/staged.ts";
 import type { InputKind } from "../../../src/jobs/inputs.ts";
 import { createMediaTools, type MediaTools } from "../../../src/media/ffmpeg.ts";
 import { withoutJunk } from "../../../src/media/junk.ts";
-import { createMedia, SAMPLE_RATE, wavOf } from "../../../src/simulator/media/media.ts";
+import { createMedia, SAMPLE_RATE, wavOf } from "../../../src/simulator/sound/media.ts";
 import { ffmpeg, h264, makeFolder, testPicture } from "../../media/support.ts";
 
 const { signal } = new AbortController();

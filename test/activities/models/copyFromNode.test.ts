@@ -11,7 +11,7 @@ import { DefaultLogger } from "@temporalio/worker";
 import { copyFromNode } from "../../../src/activities/models/copyFromNode.ts";
 import { loadConfig } from "../../../src/config/index.ts";
 import type { Lease } from "../../../src/gpus/types.ts";
-import { createMedia, wavOf } from "../../../src/simulator/media/media.ts";
+import { createMedia, wavOf } from "../../../src/simulator/sound/media.ts";
 import { createObjectStore } from "../../../src/storage/index.ts";
 import type { ObjectStore } from "../../../src/storage/objectStore.ts";
 import { withoutEnd } from "../../support/tamperer.ts";

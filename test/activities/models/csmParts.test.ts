@@ -15,7 +15,7 @@ import { loadConfig } from "../../../src/config/index.ts";
 import type { RunProgress } from "../../../src/contracts/activityTypes.ts";
 import type { SpeechInput } from "../../../src/jobs/speech.ts";
 import { createMediaTools } from "../../../src/media/ffmpeg.ts";
-import { createMedia } from "../../../src/simulator/media/media.ts";
+import { createMedia } from "../../../src/simulator/sound/media.ts";
 import { createObjectStore } from "../../../src/storage/index.ts";
 import { keys } from "../../../src/storage/keys.ts";
 import { probeAudio } from "../../support/audio.ts";

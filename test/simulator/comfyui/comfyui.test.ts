@@ -20,7 +20,7 @@ import { createFaults, faultSchema } from "../../../src/simulator/control/faults
 import { createJournal } from "../../../src/simulator/control/journal.ts";
 import { createWorld } from "../../../src/simulator/control/world.ts";
 import type { Simulation, SimulatorEnv } from "../../../src/simulator/env.ts";
-import { createMedia, SAMPLE_RATE, wavOf } from "../../../src/simulator/media/media.ts";
+import { createMedia, SAMPLE_RATE, wavOf } from "../../../src/simulator/sound/media.ts";
 import { eventually } from "../../support/eventually.ts";
 
 const SOUND_SECONDS = 1.5;

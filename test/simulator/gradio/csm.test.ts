@@ -1,8 +1,8 @@
 import assert from "node:assert/strict";
 import { randomUUID } from "node:crypto";
 import { z } from "zod";
-import { wavOf } from "../../../src/simulator/media/media.ts";
 import { type Simulator, startSimulator } from "../../../src/simulator/simulator.ts";
+import { wavOf } from "../../../src/simulator/sound/media.ts";
 import { probeAudio } from "../../support/audio.ts";
 import { eventually } from "../../support/eventually.ts";
 

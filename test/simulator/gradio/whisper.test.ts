@@ -4,7 +4,7 @@ import { tmpdir } from "node:os";
 import { basename, join } from "node:path";
 import { createJournal } from "../../../src/simulator/control/journal.ts";
 import { createWhisperApp } from "../../../src/simulator/gradio/whisper.ts";
-import { createMedia, SAMPLE_RATE, wavOf } from "../../../src/simulator/media/media.ts";
+import { createMedia, SAMPLE_RATE, wavOf } from "../../../src/simulator/sound/media.ts";
 
 const SECONDS = 2;
 

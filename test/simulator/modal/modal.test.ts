@@ -15,8 +15,8 @@ import { createFaults, faultSchema } from "../../../src/simulator/control/faults
 import { createJournal } from "../../../src/simulator/control/journal.ts";
 import { createWorld } from "../../../src/simulator/control/world.ts";
 import type { Simulation } from "../../../src/simulator/env.ts";
-import { createMedia, SAMPLE_RATE, wavOf } from "../../../src/simulator/media/media.ts";
 import { startModalServer } from "../../../src/simulator/modal/modal.ts";
+import { createMedia, SAMPLE_RATE, wavOf } from "../../../src/simulator/sound/media.ts";
 import { eventually } from "../../support/eventually.ts";
 
 const [UNAUTHENTICATED, UNAVAILABLE, NOT_FOUND] = [16, 14, 5];

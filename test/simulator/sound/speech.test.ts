@@ -4,9 +4,9 @@ import { once } from "node:events";
 import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { SAMPLE_RATE } from "../../../src/simulator/media/media.ts";
-import { speakable } from "../../../src/simulator/media/speakable.ts";
-import { createSpeech, type Speech } from "../../../src/simulator/media/speech.ts";
+import { SAMPLE_RATE } from "../../../src/simulator/sound/media.ts";
+import { speakable } from "../../../src/simulator/sound/speakable.ts";
+import { createSpeech, type Speech } from "../../../src/simulator/sound/speech.ts";
 import { eventually } from "../../support/eventually.ts";
 
 const LONGEST_PIECE = 160;
@@ -140,7 +140,7 @@ describe("the simulated voice", () => {
   });
 
   it("leaves no process behind when its own is killed", async () => {
-    const source = new URL("../../../src/simulator/media/speech.ts", import.meta.url).href;
+    const source = new URL("../../../src/simulator/sound/speech.ts", import.meta.url).href;
     const script = `const { createSpeech } = await import(${JSON.stringify(source)});
       setInterval(() => {}, 1000);
       const voice = createSpeech();
