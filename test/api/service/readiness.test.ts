@@ -139,7 +139,7 @@ describe("what is not ready", () => {
     async function withWorkflows(file: string, work: () => Promise<void>): Promise<void> {
       const workflowBundle = await bundleWorkflowCode({
         workflowsPath: path(file),
-        workflowInterceptorModules: [path("../../src/workflows/interceptors.ts")],
+        workflowInterceptorModules: [path("../../../src/workflows/interceptors.ts")],
         logger: quiet,
       });
       const { namespace } = client.options;
