@@ -69,3 +69,16 @@ export interface RunCancelled {
   /** Nothing of the run goes on on the node: the next job may have it. */
   nodeIdle: boolean;
 }
+
+/** Of the webhooks that are to be sent again: those that were given up in a span of time, ISO 8601. */
+export interface ReplayRequest {
+  since: string;
+  until: string;
+}
+
+export interface ReplayReport {
+  /** Runs of the list that were looked at. */
+  seen: number;
+  /** Webhooks that were sent again. */
+  replayed: number;
+}

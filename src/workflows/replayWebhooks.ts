@@ -1,6 +1,6 @@
 import { proxyActivities } from "@temporalio/workflow";
 import type { Activities } from "../activities/index.ts";
-import type { ReplayReport, ReplayRequest } from "../activities/webhooks/replays.ts";
+import type { ReplayReport, ReplayRequest } from "../contracts/activityTypes.ts";
 
 const { replayFailed } = proxyActivities<Activities>({
   startToCloseTimeout: "1h",

@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { fileURLToPath } from "node:url";
 import { bundleWorkflowCode, DefaultLogger } from "@temporalio/worker";
+import type { Config } from "../../src/config/index.ts";
 import { ids } from "../../src/contracts/names.ts";
 import { createMetrics } from "../../src/process/metrics.ts";
 import { createClient } from "../../src/sdk/index.ts";
@@ -10,6 +11,13 @@ import { bundleWorkflows, type WorkflowBundle } from "../../src/workers/workers.
 import { type } from "../cli/support.ts";
 import { eventually } from "../support/eventually.ts";
 import { startTestStack, type TestStack } from "../support/stack.ts";
+
+type Client = ReturnType<typeof createClient>;
+
+const withoutVersioning = (config: Config): Config => ({
+  ...config,
+  temporal: { ...config.temporal, workerVersioning: false },
+});
 
 const POOL = ids.pool("media:fast");
 
@@ -28,6 +36,14 @@ describe("a new version of the workers, whose jobs begin otherwise", function ()
     await workers.get(bundle)?.stop();
     workers.delete(bundle);
   };
+  /** A version cannot be made current before its workers poll all task queues. */
+  const untilCurrent = (api: Client, bundle: WorkflowBundle) =>
+    eventually("it polls all task queues", () =>
+      api.makeCurrent(buildIdOf(bundle)).then(
+        () => true,
+        () => false,
+      ),
+    );
   let problems: string[] = [];
   const untilReadyz = (what: string, isIt: () => boolean) =>
     eventually(
@@ -76,23 +92,13 @@ describe("a new version of the workers, whose jobs begin otherwise", function ()
     await start(present);
     await untilSaid(/no version of the workers is current/);
     await eventually("it is announced", async () => (await api.versions()).versions.some(({ id }) => id === first));
-    await eventually("it polls all task queues", () =>
-      api.makeCurrent(first).then(
-        () => true,
-        () => false,
-      ),
-    );
+    await untilCurrent(api, present);
     await untilReady();
     const old = await submitAll(4);
     await untilRendering(old);
 
     await start(changed);
-    await eventually("it polls all task queues", () =>
-      api.makeCurrent(second).then(
-        () => true,
-        () => false,
-      ),
-    );
+    await untilCurrent(api, changed);
     const fresh = await submitAll(2);
     for (const id of [...old, ...fresh]) {
       await stack.untilState(id, "success");
@@ -119,10 +125,28 @@ describe("a new version of the workers, whose jobs begin otherwise", function ()
     assert.match((await type(api, ["versions", "--make-current", "none"])).stdout, /draining|drained|inactive/);
     assert.equal((await api.versions()).current, null);
     await stop(present);
-    await start(present, { ...stack.config, temporal: { ...stack.config.temporal, workerVersioning: false } });
+    await start(present, withoutVersioning(stack.config));
     const [last = ""] = await submitAll(1);
     await stack.untilState(last, "success");
     assert.equal(await versionOf(ids.job(last)), undefined);
+  });
+
+  it("with versioning, where there was none: pools that are open move to each version that becomes current", async () => {
+    stack = await startTestStack({ withoutWorker: true, env: { WORKER_VERSIONING: "true" } });
+    const api = createClient({ baseUrl: stack.apiUrl });
+    await start(present, withoutVersioning(stack.config));
+    const renderOne = async () => {
+      const [id = ""] = await submitAll(1);
+      await stack.untilState(id, "success");
+    };
+    await renderOne();
+    await stop(present);
+    for (const bundle of [present, changed]) {
+      await start(bundle);
+      await untilCurrent(api, bundle);
+      await renderOne();
+      assert.equal(await versionOf(POOL), buildIdOf(bundle));
+    }
   });
 
   it("without versioning: it is seen that jobs stand still, and they go on with the version before", async () => {

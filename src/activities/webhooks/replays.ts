@@ -2,22 +2,10 @@ import { activityInfo, cancellationSignal, heartbeat, log } from "@temporalio/ac
 import type { Client } from "@temporalio/client";
 import { z } from "zod";
 import type { Config } from "../../config/index.ts";
+import type { ReplayReport, ReplayRequest } from "../../contracts/activityTypes.ts";
 import { jobIdOfWebhook } from "../../contracts/names.ts";
 import type { ObjectStore } from "../../storage/objectStore.ts";
 import { failedDeliveries, readLedger, redeliver } from "../../webhooks/deliveryLog.ts";
-
-/** A span of time, ISO 8601. */
-export interface ReplayRequest {
-  since: string;
-  until: string;
-}
-
-export interface ReplayReport {
-  /** Runs of the list that were looked at. */
-  seen: number;
-  /** Webhooks that were sent again. */
-  replayed: number;
-}
 
 /** What more than that failed is left for another request. */
 const MAX_REPLAYED = 10_000;
